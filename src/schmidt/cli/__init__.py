@@ -1,0 +1,28 @@
+"""The command line: one small file per command."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``schmidt …``; errors become one clear line and exit status 2."""
+    import tyro
+
+    from schmidt.cli.problems import problems
+    from schmidt.cli.solve import solve
+
+    try:
+        status = tyro.extras.subcommand_cli_from_dict(
+            {"solve": solve, "problems": problems},
+            prog="schmidt",
+            description="The best low-rank approximation of whatever linear thing you have.",
+            args=arguments,
+        )
+    except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] != "schmidt":
+            raise
+        print(f"schmidt: error: {error}", file=sys.stderr)
+        return 2
+    return int(status or 0)

@@ -1,0 +1,208 @@
+"""A linear operator as a bilinear form on sampled points.
+
+To learn singular functions of T : L²(X, μ) → L²(Y, ν) one only needs ⟨g|Tf⟩ and inner products
+(Ryu et al. 2024, sec. 3.3). A form says how to sample points, and how to estimate ⟨g_i|T f_j⟩ from
+the jets of f and g there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.jet import Jet
+from schmidt.operators.measures import Measure, Points
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Points of the domain X (for f) and of the codomain Y (for g).
+
+    ``y is x`` means that both functions are evaluated at the same points, as every pointwise
+    operator needs.
+    """
+
+    x: Points
+    y: Points
+
+    @property
+    def shared(self) -> bool:
+        return self.y is self.x
+
+    def to(self, device: torch.device | str | None, dtype: torch.dtype | None) -> Sample:
+        x = self.x.to(device, dtype)
+        return Sample(x, x if self.shared else self.y.to(device, dtype))
+
+
+def inner(u: Tensor, v: Tensor, weight: Tensor) -> Tensor:
+    """Σ_b weight_b u_i(x_b)·v_j(x_b), all axes after the first two being components.
+
+    Args:
+        u: (B, L, …), v: (B, L', …), weight: (B,).
+
+    Returns:
+        (L, L'). Used for values, and for gradients (B, L, d) alike.
+    """
+    if u.ndim > 2:
+        u, v = (t.flatten(2).movedim(2, 0) for t in (u, v))
+    weighted = (u * weight[:, None]).reshape(-1, u.shape[-1])
+    return weighted.T @ v.reshape(-1, v.shape[-1])
+
+
+class Form(ABC):
+    """T : L²(X, μ) → L²(Y, ν). Subclasses write :meth:`sample`, :meth:`matrix` and perhaps more.
+
+    Forms are combined by plain Python operators: ``T + 16.0`` adds 16 times the identity,
+    ``2 * T``, ``-T``, ``T / 3``, ``S + T`` and ``S - T`` are what they say.
+
+    Attributes:
+        order: derivatives of f and g that :meth:`matrix` needs (0: values, 1: weak form, 2: strong
+            form).
+        self_adjoint: True if known, False if known not to be, None if it is to be measured.
+        additive: whether :meth:`matrix` is a sum over points, so that points may come in chunks.
+    """
+
+    order: int = 0
+    self_adjoint: bool | None = None
+    additive: bool = True
+
+    @abstractmethod
+    def sample(self, n: int, generator: torch.Generator) -> Sample:
+        """About ``n`` random points on each side."""
+
+    @abstractmethod
+    def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
+        """Unbiased estimate of ⟨g_i | T f_j⟩, shape (L, L'), from jets at the sample's points."""
+
+    def action(self, f: Jet, sample: Sample) -> Tensor:
+        """(T f)(y) at the sample's points of Y, shape (B, L, …), where T acts pointwise."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has no pointwise action: it is known only as a bilinear form"
+        )
+
+    def evaluation(self, n: int | None = None) -> Sample:
+        """Fixed points to judge results on."""
+        return self.sample(n or 2**14, torch.Generator().manual_seed(20240721))
+
+    def __add__(self, other: Form | float) -> Form:
+        if isinstance(other, Form):
+            return _Sum(self, other)
+        return _Shifted(self, float(other))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float) -> Form:
+        return _Scaled(self, float(factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, factor: float) -> Form:
+        return self * (1 / factor)
+
+    def __neg__(self) -> Form:
+        return self * -1.0
+
+    def __sub__(self, other: Form | float) -> Form:
+        return self + (-other)
+
+
+class PointwiseForm(Form):
+    """A form on one space whose functions meet at the same points of one measure."""
+
+    def __init__(self, measure: Measure) -> None:
+        self.measure = measure
+
+    def sample(self, n: int, generator: torch.Generator) -> Sample:
+        points = self.measure.sample(n, generator)
+        return Sample(points, points)
+
+    def evaluation(self, n: int | None = None) -> Sample:
+        points = self.measure.evaluation(n)
+        return Sample(points, points)
+
+
+class _Derived(Form):
+    def __init__(self, base: Form) -> None:
+        self.base = base
+        self.order = base.order
+        self.self_adjoint = base.self_adjoint
+        self.additive = base.additive
+
+    def sample(self, n: int, generator: torch.Generator) -> Sample:
+        return self.base.sample(n, generator)
+
+    def evaluation(self, n: int | None = None) -> Sample:
+        return self.base.evaluation(n)
+
+
+class _Scaled(_Derived):
+    def __init__(self, base: Form, factor: float) -> None:
+        super().__init__(base)
+        self.factor = factor
+
+    def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
+        return self.factor * self.base.matrix(g, f, sample)
+
+    def action(self, f: Jet, sample: Sample) -> Tensor:
+        return self.factor * self.base.action(f, sample)
+
+
+class _Shifted(_Derived):
+    """T + c: adds c⟨g|f⟩, so f and g must meet at the same points (paper, E.1.2)."""
+
+    def __init__(self, base: Form, shift: float) -> None:
+        super().__init__(base)
+        self.shift = shift
+
+    def _check(self, sample: Sample) -> None:
+        if not sample.shared:
+            raise ValueError(
+                "cannot add a multiple of the identity: this form evaluates f and g at different "
+                "points. For a matrix add it to the matrix; for a kernel sample all points at once"
+            )
+
+    def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
+        self._check(sample)
+        identity = inner(g.value, f.value, sample.x.weight)
+        return self.base.matrix(g, f, sample) + self.shift * identity
+
+    def action(self, f: Jet, sample: Sample) -> Tensor:
+        self._check(sample)
+        return self.base.action(f, sample) + self.shift * f.value
+
+
+class _Sum(_Derived):
+    def __init__(self, first: Form, second: Form) -> None:
+        super().__init__(first)
+        self.second = second
+        self.order = max(first.order, second.order)
+        self.additive = first.additive and second.additive
+        both = {first.self_adjoint, second.self_adjoint}
+        self.self_adjoint = True if both == {True} else None
+        if not _same_points(first, second):
+            raise ValueError("forms can be added only over one measure: build both from the same "
+                             "measure object")  # fmt: skip
+
+    def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
+        return self.base.matrix(g, f, sample) + self.second.matrix(g, f, sample)
+
+    def action(self, f: Jet, sample: Sample) -> Tensor:
+        return self.base.action(f, sample) + self.second.action(f, sample)
+
+
+def _same_points(first: Form, second: Form) -> bool:
+    def root(form: Form) -> Form:
+        return root(form.base) if isinstance(form, _Derived) else form
+
+    a, b = root(first), root(second)
+    if a is b:
+        return True
+    spaces = [
+        tuple(getattr(q, name, None) for name in ("measure", "domain", "codomain")) for q in (a, b)
+    ]
+    return any(m is not None for m in spaces[0]) and all(
+        p is q for p, q in zip(*spaces, strict=True)
+    )

@@ -1,0 +1,54 @@
+"""Learned functions as results: linear combinations of a network's outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from schmidt.operators.derivatives import Exact, Function
+from schmidt.operators.jet import Jet
+
+
+class Functions(nn.Module):
+    """k functions Σ_i f_i(x) mix_il of a network's L outputs.
+
+    Call with numpy points and get a numpy array (N, k) (or (N, k, O)) of the same precision, or
+    with a tensor and get a tensor.
+    """
+
+    mix: Tensor
+
+    def __init__(self, network: Function, mix: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mix", mix.detach().to(torch.float64))
+
+    def forward(self, x: Any) -> Any:
+        if isinstance(x, np.ndarray):
+            with torch.no_grad():
+                out = self._values(torch.from_numpy(x).to(self._device()))
+            values = out.cpu().numpy()
+            return values.astype(x.dtype) if np.issubdtype(x.dtype, np.floating) else values
+        return self._values(x)
+
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def _dtype(self) -> torch.dtype | None:
+        return next((p.dtype for p in self.parameters()), None)
+
+    def _values(self, x: Tensor) -> Tensor:
+        inside = x.to(self._dtype()) if x.is_floating_point() else x
+        out = torch.einsum("bi...,il->bl...", (v := self.network(inside)), self.mix.to(v))
+        return out.to(x.dtype) if x.is_floating_point() else out
+
+    def jet(self, x: Tensor, order: int) -> Jet:
+        """Values and derivatives, in the network's precision."""
+        jet = Exact()(self.network, x.to(self._dtype()), order)
+        return jet.mix(self.mix.to(jet.streams))
+
+    def truncate(self, k: int) -> Functions:
+        return Functions(self.network, self.mix[:, :k])

@@ -1,0 +1,30 @@
+"""Measures μ: where points come from, and the weights that make sums over them integrals."""
+
+from schmidt.operators.measures.cube import SAMPLINGS
+from schmidt.operators.measures.measure import (
+    Data,
+    Distribution,
+    Indices,
+    Lebesgue,
+    Measure,
+    Product,
+)
+from schmidt.operators.measures.points import Points
+from schmidt.operators.measures.proposals import Gaussian, Mixture, Proposal, UniformBox
+from schmidt.operators.measures.radial import Radial
+
+__all__ = [
+    "SAMPLINGS",
+    "Data",
+    "Distribution",
+    "Gaussian",
+    "Indices",
+    "Lebesgue",
+    "Measure",
+    "Mixture",
+    "Points",
+    "Product",
+    "Proposal",
+    "Radial",
+    "UniformBox",
+]

@@ -1,0 +1,141 @@
+"""Proposal densities on R^d: maps of the unit cube, with their density and a fine rule."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from schmidt.operators.measures.cube import gauss_legendre, tensor_rule
+
+
+class Proposal(ABC):
+    """A probability density p on R^d given by a map of the unit cube.
+
+    Attributes:
+        dim: d.
+        aspect: one number per axis of the cube: how finely to divide it relative to the others.
+    """
+
+    dim: int
+    aspect: tuple[float, ...]
+
+    @abstractmethod
+    def transform(self, u: Tensor) -> Tensor:
+        """Points (N, d) of density p from uniform points (N, k) of the cube."""
+
+    @abstractmethod
+    def density(self, x: Tensor) -> Tensor:
+        """p(x): (N, d) → (N,)."""
+
+    def rule(self, n: int | None = None) -> tuple[Tensor, Tensor] | None:
+        """A fine quadrature rule for ∫ … dx where p lives (d ≤ 3), or None.
+
+        Args:
+            n: points per axis; default: enough for functions that p was made for.
+        """
+        return None
+
+
+def _vector(value: float | Sequence[float], dim: int, name: str) -> Tensor:
+    v = torch.as_tensor(value, dtype=torch.float64)
+    if v.ndim == 0:
+        v = v.expand(dim)
+    if v.shape != (dim,):
+        raise ValueError(f"{name} must be a number or have {dim} entries, got {tuple(v.shape)}")
+    return v.clone()
+
+
+class UniformBox(Proposal):
+    """Uniform on Π [low_i, high_i]; its rule is tensor Gauss–Legendre."""
+
+    def __init__(
+        self, low: float | Sequence[float], high: float | Sequence[float], dim: int
+    ) -> None:
+        self.dim = dim
+        self.low, self.high = _vector(low, dim, "low"), _vector(high, dim, "high")
+        if not bool((self.low < self.high).all()):
+            raise ValueError(f"a box needs low < high on every axis, got {low} and {high}")
+        self.aspect = tuple((self.high - self.low).tolist())
+
+    def transform(self, u: Tensor) -> Tensor:
+        return self.low + u * (self.high - self.low)
+
+    def density(self, x: Tensor) -> Tensor:
+        low, high = self.low.to(x), self.high.to(x)
+        inside = ((x >= low) & (x <= high)).all(1)
+        return inside.to(x.dtype) / (high - low).prod()
+
+    def rule(self, n: int | None = None) -> tuple[Tensor, Tensor] | None:
+        if self.dim > 3:
+            return None
+        n = n or {1: 400, 2: 80, 3: 36}[self.dim]
+        bounds = zip(self.low.tolist(), self.high.tolist(), strict=True)
+        return tensor_rule([gauss_legendre(n, a, b) for a, b in bounds])
+
+
+class Gaussian(Proposal):
+    """N(centre, scale²) with independent axes.
+
+    Its rule is tensor Gauss–Hermite in units of ``scale``: exact for polynomials times
+    exp(−x²/scale²), accurate for functions that decay within a few ``scale``.
+    """
+
+    def __init__(
+        self, scale: float | Sequence[float], dim: int, centre: float | Sequence[float] = 0.0
+    ) -> None:
+        self.dim = dim
+        self.scale, self.centre = _vector(scale, dim, "scale"), _vector(centre, dim, "centre")
+        if not bool((self.scale > 0).all()):
+            raise ValueError(f"the scale of a Gaussian must be positive, got {scale}")
+        self.aspect = (1.0,) * dim
+
+    def transform(self, u: Tensor) -> Tensor:
+        z = math.sqrt(2) * torch.erfinv((2 * u - 1).clamp(-1 + 1e-15, 1 - 1e-15))
+        return self.centre + z * self.scale
+
+    def density(self, x: Tensor) -> Tensor:
+        scale = self.scale.to(x)
+        z = (x - self.centre.to(x)) / scale
+        return (-0.5 * (z * z).sum(1)).exp() / (scale.prod() * (2 * math.pi) ** (self.dim / 2))
+
+    def rule(self, n: int | None = None) -> tuple[Tensor, Tensor] | None:
+        if self.dim > 3:
+            return None
+        n = n or {1: 200, 2: 80, 3: 36}[self.dim]
+        nodes, weights = np.polynomial.hermite.hermgauss(n)
+        x, w = torch.from_numpy(nodes), torch.from_numpy(weights * np.exp(nodes**2))
+        axes = zip(self.centre, self.scale, strict=True)
+        return tensor_rule([(c + s * x, s * w) for c, s in axes])
+
+
+class Mixture(Proposal):
+    """Σ_j weight_j p_j; the first axis of the cube chooses the component."""
+
+    def __init__(
+        self, components: Sequence[Proposal], weights: Sequence[float] | None = None
+    ) -> None:
+        if not components or len({c.dim for c in components}) != 1:
+            raise ValueError("a mixture needs components of one dimension")
+        w = torch.as_tensor(weights or [1.0] * len(components), dtype=torch.float64)
+        if len(w) != len(components) or bool((w <= 0).any()):
+            raise ValueError(f"a mixture needs one positive weight per component, got {weights}")
+        self.components, self.weights = list(components), w / w.sum()
+        self.dim = components[0].dim
+        self.aspect = (1.0,) * (1 + max(len(c.aspect) for c in components))
+
+    def transform(self, u: Tensor) -> Tensor:
+        choice = torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), u[:, 0].contiguous())
+        x = u.new_empty(len(u), self.dim)
+        for j, component in enumerate(self.components):
+            mine = choice == j
+            x[mine] = component.transform(u[mine, 1 : 1 + len(component.aspect)])
+        return x
+
+    def density(self, x: Tensor) -> Tensor:
+        parts = [w * c.density(x) for w, c in zip(self.weights, self.components, strict=True)]
+        return torch.stack(parts).sum(0)

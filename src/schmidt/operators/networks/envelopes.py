@@ -1,0 +1,74 @@
+"""Factors that put decay and boundary conditions into a function by construction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from schmidt.operators.derivatives import Function, JetModule, forward_mode
+from schmidt.operators.jet import Jet, radius
+
+
+class _RadialDecay(JetModule):
+    """exp(−a_l φ(r)) with one rate a_l > 0 for each of L functions, learned in the logarithm."""
+
+    def __init__(self, rates: Sequence[float] | Tensor, *, learn: bool = True) -> None:
+        super().__init__()
+        rate = torch.as_tensor(rates, dtype=torch.float32).reshape(-1)
+        if len(rate) == 0 or bool((rate <= 0).any()):
+            raise ValueError(f"decay rates must be positive, got {rate.tolist()}")
+        self.log_rate = nn.Parameter(rate.log(), requires_grad=learn)
+
+    def exponent(self, x: Jet) -> Jet:
+        raise NotImplementedError
+
+    def propagate(self, u: Jet) -> Jet:
+        return (self.exponent(u) * (-self.log_rate.exp())).exp()
+
+
+class ExponentialEnvelope(_RadialDecay):
+    """e^{−a_l r}: bound states of Coulomb-like potentials, with their cusp at the origin."""
+
+    def exponent(self, x: Jet) -> Jet:
+        return radius(x)
+
+
+class GaussianEnvelope(_RadialDecay):
+    """e^{−a_l r²/2}: states of confining potentials."""
+
+    def exponent(self, x: Jet) -> Jet:
+        return (x * x).sum() * 0.5
+
+
+class BoxMask(JetModule):
+    """Π_i 4 (x_i − low)(high − x_i)/(high − low)²: zero on the boundary of a box (Dirichlet)."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        if not low < high:
+            raise ValueError(f"a box needs low < high, got {low} and {high}")
+        self.low, self.high = float(low), float(high)
+
+    def propagate(self, u: Jet) -> Jet:
+        inside = (u - self.low) * (-u + self.high)
+        return (inside * (4 / (self.high - self.low) ** 2)).prod()
+
+
+class Factor(JetModule):
+    """Any fixed or learned function (B, d) → (B, 1) or (B, L) as a factor.
+
+    ``Factor(lambda x: proposal.density(x).sqrt()[:, None])`` is the paper's parametrisation of
+    f/√w by a network (D.3). Derivatives by forward mode.
+    """
+
+    def __init__(self, function: Function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+    def jet(self, x: Tensor, order: int) -> Jet:
+        return forward_mode(self.function, x, order)

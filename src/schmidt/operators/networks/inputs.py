@@ -1,0 +1,107 @@
+"""Maps of the coordinates to the features that a perceptron sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import Jet, radius
+
+
+class ScaledInputs(JetModule):
+    """(x − centre) / scale: d features."""
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, scale: float | Sequence[float] = 1.0, centre: float = 0.0) -> None:
+        super().__init__()
+        self.features = dim
+        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32).expand(dim))
+        self.register_buffer("centre", torch.full((dim,), float(centre)))
+
+    def propagate(self, u: Jet) -> Jet:
+        return (u + (-self.centre)) * (1 / self.scale)
+
+
+class BoundedInputs(JetModule):
+    """Coordinates at several length scales s, bounded however far the point is.
+
+    With a cusp at the origin (1/r potentials): 2x/(s+r) and 2r/(s+r). Without (smooth, confining
+    potentials): 2x/√(s²+r²) and 2r²/(s²+r²). (d+1)·len(scales) features. They stay distinct out to
+    r ≫ s, where saturating inputs such as tanh(x/s) lose all resolution.
+    """
+
+    def __init__(self, dim: int, scales: Sequence[float], *, cusp: bool) -> None:
+        super().__init__()
+        if not scales or min(scales) <= 0:
+            raise ValueError(f"length scales must be positive, got {tuple(scales)}")
+        self.features = (dim + 1) * len(scales)
+        self.scales, self.cusp = tuple(float(s) for s in scales), cusp
+
+    def propagate(self, u: Jet) -> Jet:
+        out = []
+        if self.cusp:
+            r = radius(u)
+            for s in self.scales:
+                inverse = (r + s).reciprocal() * 2.0
+                out += [u * inverse, r * inverse]
+        else:
+            r2 = (u * u).sum()
+            for s in self.scales:
+                inverse = (r2 + s * s).reciprocal()
+                out += [u * inverse.sqrt() * 2.0, r2 * inverse * 2.0]
+        return Jet.cat(out)
+
+
+class PeriodicInputs(JetModule):
+    """cos and sin of 2πk x_i / period, k = 1 … harmonics: exactly periodic, 2·d·harmonics features."""
+
+    def __init__(self, dim: int, period: float = 2 * math.pi, harmonics: int = 1) -> None:
+        super().__init__()
+        if period <= 0 or harmonics < 1:
+            raise ValueError(f"need period > 0 and harmonics ≥ 1, got {period} and {harmonics}")
+        self.features = 2 * dim * harmonics
+        self.frequencies = [2 * math.pi * k / period for k in range(1, harmonics + 1)]
+
+    def propagate(self, u: Jet) -> Jet:
+        return Jet.cat([wave for w in self.frequencies for wave in _waves(u * w)])
+
+
+class FourierFeatures(JetModule):
+    """Multi-scale random Fourier features cos(Bx), sin(Bx) (Wu et al. 2023; paper, E.1.1).
+
+    Args:
+        dim: d.
+        size: K rows of B, drawn with standard deviation 2π·kappa (as the public code does; the
+            text says variance). 2K features.
+        kappa: the scale, a number, or one for each of several equal groups of rows.
+        append: add the raw coordinates (the text does, the public code does not).
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self, dim: int, size: int, kappa: float | Sequence[float], *, append: bool = False
+    ) -> None:
+        super().__init__()
+        scales = torch.as_tensor(kappa, dtype=torch.float32).reshape(-1)
+        if size < 1 or bool((scales <= 0).any()):
+            raise ValueError(f"need size ≥ 1 and kappa > 0, got {size} and {scales.tolist()}")
+        self.features = 2 * size + dim * append
+        self.append = append
+        rows = scales.repeat_interleave(math.ceil(size / len(scales)))[:size]
+        self.register_buffer("frequencies", torch.randn(dim, size) * (2 * math.pi * rows))
+
+    def propagate(self, u: Jet) -> Jet:
+        out = list(_waves(Jet(u.streams @ self.frequencies, u.dim, u.order)))
+        return Jet.cat([*out, u] if self.append else out)
+
+
+def _waves(u: Jet) -> tuple[Jet, Jet]:
+    c, s = u.value.cos(), u.value.sin()
+    return u.chain(c, -s, -c), u.chain(s, c, -s)

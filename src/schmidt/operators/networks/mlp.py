@@ -1,0 +1,121 @@
+"""Multilayer perceptrons whose L outputs are L functions: disjoint or with a shared trunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import Jet
+from schmidt.operators.networks import activation as nonlinear
+
+
+def _check(inputs: int, modes: int, hidden: Sequence[int], outputs: int | None) -> None:
+    if inputs < 1 or modes < 1 or len(hidden) < 1 or min(hidden) < 1 or (outputs or 1) < 1:
+        raise ValueError(
+            "a network needs positive sizes and at least one hidden layer, got "
+            f"inputs={inputs}, modes={modes}, hidden={tuple(hidden)}, outputs={outputs}"
+        )
+
+
+def _orthogonal(rows: int, columns: int) -> Tensor:
+    return nn.init.orthogonal_(torch.empty(rows, columns))
+
+
+def _unit_columns(rows: int, columns: int) -> Tensor:
+    return nn.functional.normalize(torch.randn(rows, columns), dim=0)
+
+
+class DisjointMLP(JetModule):
+    """L separate perceptrons, evaluated together as batched matrix products.
+
+    Separate parameters for every function are what sequential nesting wants (sec. 3.2.1).
+
+    Args:
+        inputs: number F of input features.
+        modes: L.
+        hidden: widths of the hidden layers.
+        outputs: None for scalar functions (B, L), or O for vector-valued ones (B, L, O).
+        activation: "tanh", "softplus" or "sin".
+        gain: scale of the weights: unit columns × gain in the first layer, orthogonal × gain after.
+
+    Parameters are drawn from torch's global generator. Cost of a jet: about
+    2·L·S·B·Σ in·out multiply-adds for S streams.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        modes: int,
+        hidden: Sequence[int] = (32, 32),
+        *,
+        outputs: int | None = None,
+        activation: str = "tanh",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        _check(inputs, modes, hidden, outputs)
+        self.modes, self.outputs = modes, outputs
+        self.activation = nonlinear.activation(activation)
+        sizes = [inputs, *hidden]
+        draw = [_unit_columns] + [_orthogonal] * (len(hidden) - 1)
+        self.weights = nn.ParameterList(
+            torch.stack([gain * make(a, b) for _ in range(modes)])
+            for make, a, b in zip(draw, sizes, sizes[1:], strict=False)
+        )
+        self.biases = nn.ParameterList(torch.rand(modes, 1, b) * 2 - 1 for b in hidden)
+        last = hidden[-1]
+        self.readout = nn.Parameter(torch.randn(modes, last, outputs or 1) / math.sqrt(last))
+
+    def propagate(self, u: Jet) -> Jet:
+        streams, points = u.streams.shape[:2]
+        h = u.streams.reshape(1, streams * points, -1).expand(self.modes, -1, -1)
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            z = torch.bmm(h, weight).view(self.modes, streams, points, -1)
+            z[:, 0] += bias
+            h = nonlinear.activate(z, u.dim, u.order, self.activation)
+            h = h.view(self.modes, streams * points, -1)
+        y = torch.bmm(h, self.readout).view(self.modes, streams, points, -1)
+        y = y.permute(1, 2, 0, 3)
+        return Jet(y if self.outputs else y[..., 0], u.dim, u.order)
+
+
+class SharedMLP(JetModule):
+    """One perceptron with L outputs; meant for joint nesting (sec. 3.2.2). Arguments as above."""
+
+    def __init__(
+        self,
+        inputs: int,
+        modes: int,
+        hidden: Sequence[int] = (128, 128),
+        *,
+        outputs: int | None = None,
+        activation: str = "tanh",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        _check(inputs, modes, hidden, outputs)
+        self.modes, self.outputs = modes, outputs
+        self.activation = nonlinear.activation(activation)
+        sizes = [inputs, *hidden]
+        draw = [_unit_columns] + [_orthogonal] * (len(hidden) - 1)
+        self.weights = nn.ParameterList(
+            gain * make(a, b) for make, a, b in zip(draw, sizes, sizes[1:], strict=False)
+        )
+        self.biases = nn.ParameterList(torch.rand(1, b) * 2 - 1 for b in hidden)
+        last = hidden[-1]
+        self.readout = nn.Parameter(torch.randn(last, modes * (outputs or 1)) / math.sqrt(last))
+
+    def propagate(self, u: Jet) -> Jet:
+        h = u.streams
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            z = h @ weight
+            z[0] += bias
+            h = nonlinear.activate(z, u.dim, u.order, self.activation)
+        y = h @ self.readout
+        if self.outputs:
+            y = y.view(*y.shape[:2], self.modes, self.outputs)
+        return Jet(y, u.dim, u.order)

@@ -1,0 +1,174 @@
+"""Values from functions: by norms, by Rayleigh quotients, and by Rayleigh–Ritz in their span."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from schmidt.factorization import fix_signs
+from schmidt.operators.derivatives import Derivatives, Exact, Function
+from schmidt.operators.form import Form, Sample, inner
+from schmidt.operators.measures import Points
+
+CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Λ_f = ⟨f_i|f_j⟩, Λ_g = ⟨g_i|g_j⟩ and Π = ⟨g_i|T f_j⟩ on evaluation points, float64."""
+
+    gram_f: Tensor
+    gram_g: Tensor
+    pi: Tensor
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Three estimates of the leading values of T from L learned functions.
+
+    Attributes:
+        norm: ‖f_l‖‖g_l‖ (D.5), in learned order; learned by the network itself.
+        rayleigh: ⟨g_l|T f_l⟩/(‖f_l‖‖g_l‖), in learned order.
+        ritz: values of T compressed to the learned span (A.2), descending; NaN where the span has
+            fewer dimensions than there are modes.
+        vanished: modes that are zero functions: the operator has no more positive values for them
+            (Theorem C.5). They take no part in Rayleigh–Ritz.
+        mix_f, mix_g: (L, rank) combinations of f and g that make the Ritz functions, normalised.
+        scale_f, scale_g: (L,) factors that normalise f and g and fix their signs.
+    """
+
+    norm: np.ndarray
+    rayleigh: np.ndarray
+    ritz: np.ndarray
+    vanished: np.ndarray
+    mix_f: Tensor
+    mix_g: Tensor
+    scale_f: Tensor
+    scale_g: Tensor
+
+    @property
+    def rank(self) -> int:
+        """Dimension of the learned span."""
+        return self.mix_f.shape[1]
+
+
+def double(function: Function) -> Function:
+    """A float64 copy of a network; other callables as they are."""
+    return copy.deepcopy(function).double() if isinstance(function, nn.Module) else function
+
+
+@torch.no_grad()
+def moments(
+    form: Form,
+    f: Function,
+    g: Function | None,
+    sample: Sample,
+    derivatives: Derivatives | None = None,
+) -> Moments:
+    """Evaluate Λ_f, Λ_g and Π on a sample; ``g=None`` means g = f."""
+    derivatives = derivatives or Exact()
+    same = g is None
+    left = f if g is None else g
+
+    def part(s: Sample) -> tuple[Tensor, Tensor, Tensor]:
+        jf = derivatives(f, s.x.x, form.order)
+        jg = jf if same and s.shared else derivatives(left, s.y.x, form.order)
+        gram_f = inner(jf.value, jf.value, s.x.weight)
+        gram_g = gram_f if jg is jf else inner(jg.value, jg.value, s.y.weight)
+        return gram_f, gram_g, form.matrix(jg, jf, s)
+
+    if not (form.additive and sample.shared):
+        return Moments(*part(sample))
+    total: tuple[Tensor, ...] | None = None
+    for start in range(0, len(sample.x), CHUNK):
+        points: Points = sample.x.part(slice(start, start + CHUNK))
+        piece = part(Sample(points, points))
+        total = piece if total is None else tuple(a + b for a, b in zip(total, piece, strict=True))
+    assert total is not None
+    return Moments(*total)
+
+
+def _whiten(gram: Tensor, tolerance: float) -> Tensor:
+    """W with WᵀGW = I on the numerical range of a Gram matrix of nearly parallel columns."""
+    scale = gram.diagonal().rsqrt()
+    values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale)
+    keep = values > tolerance * values[-1]
+    return scale[:, None] * vectors[:, keep] * values[keep].rsqrt()
+
+
+def _ritz(m: Moments, evd: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    if evd:
+        w = _whiten(m.gram_f, tolerance)
+        compressed = w.T @ m.pi @ w
+        values, vectors = torch.linalg.eigh((compressed + compressed.T) / 2)
+        mix = w @ vectors.flip(1)
+        return values.flip(0), mix, mix
+    wf, wg = _whiten(m.gram_f, tolerance), _whiten(m.gram_g, tolerance)
+    u, s, vh = torch.linalg.svd(wg.T @ m.pi @ wf, full_matrices=False)
+    return s, wf @ vh.T, wg @ u
+
+
+def spectrum(
+    form: Form,
+    f: Function,
+    g: Function | None = None,
+    sample: Sample | None = None,
+    *,
+    derivatives: Derivatives | None = None,
+    tolerance: float = 1e-10,
+) -> Spectrum:
+    """Estimate the values of T and prepare the functions, on held-out points.
+
+    Args:
+        form: T.
+        f: right functions (B, d) → (B, L[, O]).
+        g: left functions; None for eigenvalues of a self-adjoint T.
+        sample: evaluation points; default ``form.evaluation()``.
+        derivatives: how to differentiate; default exact.
+        tolerance: relative cut of the Gram matrix's eigenvalues in whitening.
+
+    Networks are evaluated in float64.
+    """
+    sample = (form.evaluation() if sample is None else sample).to("cpu", torch.float64)
+    f, g = double(f), None if g is None else double(g)
+    if isinstance(f, nn.Module):
+        f.cpu()
+    if isinstance(g, nn.Module):
+        g.cpu()
+    m = moments(form, f, g, sample, derivatives)
+    size_f, size_g = m.gram_f.diagonal().sqrt(), m.gram_g.diagonal().sqrt()
+    norm = size_f * size_g
+    rayleigh = m.pi.diagonal() / norm.clamp_min(1e-300)
+    vanished = (rayleigh <= 0) | (norm < 0.1 * rayleigh.abs())
+    alive = torch.nonzero(~vanished).flatten()
+    if len(alive) == 0:
+        alive = norm.argmax().reshape(1)
+        vanished[alive] = False
+    grid = torch.meshgrid(alive, alive, indexing="ij")
+    values, mix_f, mix_g = _ritz(
+        Moments(m.gram_f[grid], m.gram_g[grid], m.pi[grid]), g is None, tolerance
+    )
+    ritz = torch.full_like(norm, float("nan"))
+    ritz[: len(values)] = values
+    whole_f, whole_g = (q.new_zeros(len(norm), q.shape[1]) for q in (mix_f, mix_g))
+    whole_f[alive], whole_g[alive] = mix_f, mix_g
+    with torch.no_grad():
+        few = sample.x.x[: 4 * CHUNK]
+        shown = f(few)
+    shown = shown.flatten(2).transpose(1, 2).reshape(-1, shown.shape[1]) if shown.ndim > 2 else shown
+    sign, ritz_sign = fix_signs(shown), fix_signs(shown @ whole_f)
+    tiny = 1e-300
+    return Spectrum(
+        norm=norm.numpy(),
+        rayleigh=rayleigh.numpy(),
+        ritz=ritz.numpy(),
+        vanished=vanished.numpy(),
+        mix_f=whole_f * ritz_sign,
+        mix_g=whole_g * ritz_sign,
+        scale_f=sign / size_f.clamp_min(tiny),
+        scale_g=sign / size_g.clamp_min(tiny),
+    )

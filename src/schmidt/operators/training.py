@@ -1,0 +1,104 @@
+"""The settings of a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from schmidt.operators.soap import SOAP
+
+OptimizerFactory = Callable[[Iterable[Tensor], float], Optimizer]
+
+OPTIMIZERS: dict[str, OptimizerFactory] = {
+    "soap": lambda params, lr: SOAP(params, lr=lr),
+    "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.9, 0.99)),
+    "rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr),
+    "sgd": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
+}
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        steps: number of optimizer steps.
+        batch: points per step in all; each of its two independent halves has batch/2.
+        optimizer: "soap", "adam", "rmsprop", "sgd", or a function (parameters, lr) → optimizer.
+        lr: largest learning rate.
+        warmup: steps over which the learning rate rises from 0; afterwards it falls to 0 along a
+            cosine.
+        ema: decay of the exponential moving average of the parameters, which is what is returned.
+        clip: largest norm of the gradient; None for no clipping.
+        extra_shift: train T + c with c falling linearly from this value to 0. A function whose
+            Rayleigh quotient is negative is pulled to zero, where it would stay; a start with all
+            quotients positive avoids that.
+        shift_until: fraction of the steps at which c has reached 0.
+        seed: of the points (the networks carry their own initial values).
+        device, dtype: where and in what precision to train, e.g. "cpu" and "float32".
+        log_every: steps between entries of the history.
+        checkpoint_every: steps between checkpoints, where a directory for them is given.
+    """
+
+    steps: int = 2000
+    batch: int = 1024
+    optimizer: str | OptimizerFactory = "soap"
+    lr: float = 1e-2
+    warmup: int = 50
+    ema: float = 0.99
+    clip: float | None = None
+    extra_shift: float = 0.0
+    shift_until: float = 0.75
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+    log_every: int = 20
+    checkpoint_every: int = 500
+
+    def __post_init__(self) -> None:
+        positive = {
+            "steps": self.steps,
+            "lr": self.lr,
+            "log_every": self.log_every,
+            "checkpoint_every": self.checkpoint_every,
+        }
+        for name, value in positive.items():
+            if not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if self.batch < 4:
+            raise ValueError(f"batch must be at least 4 (two halves), got {self.batch}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
+        if not 0 < self.shift_until <= 1:
+            raise ValueError(f"shift_until must lie in (0, 1], got {self.shift_until}")
+        if self.clip is not None and not self.clip > 0:
+            raise ValueError(f"clip must be positive or None, got {self.clip}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
+            known = ", ".join(OPTIMIZERS)
+            raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        make = OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer
+        return make(parameters, self.lr)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then cosine to zero."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup))
+        return self.lr * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+
+    def shift(self, step: int) -> float:
+        """The annealed extra shift c at a step."""
+        return self.extra_shift * max(0.0, 1 - step / (self.shift_until * self.steps))

@@ -1,0 +1,87 @@
+"""What a problem is: an operator, networks for it, and the exact answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+
+from schmidt.operators.form import Form
+from schmidt.operators.training import Training
+
+NETWORKS = ("disjoint", "shared")
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The exact leading spectrum.
+
+    Attributes:
+        values: L → the L leading values of the form, shift included, descending.
+        right: (points (N, d), L) → exact right functions (N, L), normalised in the problem's
+            measure; None where they are not known in closed form.
+        left: the same for left functions of a non-self-adjoint problem.
+    """
+
+    values: Callable[[int], np.ndarray]
+    right: Callable[[np.ndarray, int], np.ndarray] | None = None
+    left: Callable[[np.ndarray, int], np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An operator with everything needed to solve it and to judge the answer.
+
+    Attributes:
+        name, summary: for people.
+        form: T, wanted modes on top.
+        modes: default number of modes.
+        network: (kind, modes) → right network, or (right, left) networks for an SVD; ``kind`` is
+            "disjoint" or "shared".
+        training: default settings.
+        exact: the exact spectrum.
+        energy: value of T → physical energy; None where there is none.
+        extent: half-width of the window for pictures, for functions of one or two coordinates.
+    """
+
+    name: str
+    summary: str
+    form: Form
+    modes: int
+    network: Callable[[str, int], nn.Module | tuple[nn.Module, nn.Module]]
+    exact: Exact
+    training: Training = field(default_factory=Training)
+    energy: Callable[[np.ndarray], np.ndarray] | None = None
+    extent: tuple[float, float] | None = None
+    max_modes: int | None = None
+
+    def networks(
+        self, kind: str = "disjoint", modes: int | None = None, seed: int = 0
+    ) -> tuple[nn.Module, nn.Module | None]:
+        """Freshly drawn (right, left) networks; ``left`` is None for eigenvalue problems."""
+        if kind not in NETWORKS:
+            raise ValueError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
+        count = self.modes if modes is None else modes
+        if count < 1:
+            raise ValueError(f"the number of modes must be positive, got {count}")
+        if self.max_modes is not None and count > self.max_modes:
+            raise ValueError(f"{self.name} has at most {self.max_modes} modes, got {count}")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = self.network(kind, count)
+        right, left = made if isinstance(made, tuple) else (made, None)
+        return right, left
+
+
+def by_level(level: Callable[[int], tuple[float, int]], count: int) -> np.ndarray:
+    """The first ``count`` values of a spectrum given as n → (value, multiplicity)."""
+    values: list[float] = []
+    n = 0
+    while len(values) < count:
+        value, multiplicity = level(n)
+        values += [value] * multiplicity
+        n += 1
+    return np.array(values[:count])

@@ -19,15 +19,26 @@ from torch import Tensor
 Array = Any
 
 
+def _tensor(values: Array) -> Tensor:
+    if not isinstance(values, Tensor):
+        # a copy, because torch takes neither reversed nor read-only views
+        values = torch.from_numpy(np.array(values, dtype=np.float64))
+    return values.detach().to("cpu", torch.float64)
+
+
 def _columns(values: Array, weights: Array | None) -> Tensor:
-    a = torch.as_tensor(values).detach().to("cpu", torch.float64)
+    a = _tensor(values)
     if a.ndim != 2:
         raise ValueError(f"expected function values of shape (points, modes), got {tuple(a.shape)}")
+    if not bool(a.isfinite().all()):
+        raise ValueError("the function values contain NaN or Inf")
     if weights is None:
         return a
-    w = torch.as_tensor(weights).detach().to("cpu", torch.float64)
+    w = _tensor(weights)
     if w.shape != a.shape[:1]:
         raise ValueError(f"expected weights of shape ({len(a)},), got {tuple(w.shape)}")
+    if not bool(((w >= 0) & w.isfinite()).all()):
+        raise ValueError("weights must be finite and not negative")
     return a * w.sqrt()[:, None]
 
 
@@ -50,7 +61,7 @@ def degenerate_groups(values: Array, rtol: float = 1e-3) -> list[slice]:
 
     Neighbours belong together when they differ by at most ``rtol`` times the larger magnitude.
     """
-    v = np.asarray(torch.as_tensor(values).detach().cpu(), dtype=float)
+    v = _tensor(values).numpy()
     if v.ndim != 1 or len(v) == 0:
         raise ValueError(f"expected a non-empty vector of values, got shape {v.shape}")
     cuts = [0]
@@ -62,7 +73,7 @@ def degenerate_groups(values: Array, rtol: float = 1e-3) -> list[slice]:
 
 def relative_errors(values: Array, exact: Array) -> np.ndarray:
     """|value − exact| / |exact| per mode; absolute error where the exact value is zero."""
-    v, e = (np.asarray(torch.as_tensor(q).detach().cpu(), dtype=float) for q in (values, exact))
+    v, e = _tensor(values).numpy(), _tensor(exact).numpy()
     return np.abs(v - e) / np.where(e == 0, 1.0, np.abs(e))
 
 
@@ -77,7 +88,7 @@ def align(a: Array, b: Array, weights: Array | None, groups: Sequence[slice]) ->
     """A with unit columns, rotated onto B inside every group: shape (N, L), float64."""
     left, right = _pair(a, b, weights)
     scale = _unit(left).norm(dim=0) / left.norm(dim=0).clamp_min(torch.finfo(left.dtype).tiny)
-    plain = torch.as_tensor(a).detach().to("cpu", torch.float64) * scale
+    plain = _tensor(a) * scale
     left, right = _unit(left), _unit(right)
     out = plain.clone()
     for group in groups:
@@ -89,18 +100,30 @@ def angle_distances(
     a: Array, b: Array, weights: Array | None = None, groups: Sequence[slice] | None = None
 ) -> np.ndarray:
     """(2/π) arccos |⟨aligned a_l | b_l⟩| ∈ [0, 1] per mode, after Procrustes inside each group."""
-    groups = groups or [slice(i, i + 1) for i in range(torch.as_tensor(a).shape[1])]
+    groups = groups or [slice(i, i + 1) for i in range(_tensor(a).shape[1])]
     aligned = _unit(_columns(align(a, b, weights, groups), weights))
-    cosine = (aligned * _unit(_columns(b, weights))).sum(0).abs()
-    # arccos loses half of the digits near 1: take the angle from the residual instead
-    sine = (1 - cosine.clamp(max=1) ** 2).clamp_min(0).sqrt()
-    return (2 / math.pi * torch.atan2(sine, cosine)).numpy()
+    reference = _unit(_columns(b, weights))
+    cosine = (aligned * reference).sum(0)
+    # arccos loses half of the digits near 1: take the angle from the residual instead, that of the
+    # reference, which is 1 (an angle of 90°) for a learned function that vanishes
+    sine = (reference - aligned * cosine).norm(dim=0)
+    return (2 / math.pi * torch.atan2(sine, cosine.abs())).numpy()
+
+
+def _basis(columns: Tensor) -> Tensor:
+    """An orthonormal basis of the span; shorter where columns are zero or dependent."""
+    q, r = torch.linalg.qr(_unit(columns))
+    u, s, _ = torch.linalg.svd(r)
+    return q @ u[:, s > max(columns.shape) * torch.finfo(s.dtype).eps * s.max()]
 
 
 def subspace_distance(a: Array, b: Array, weights: Array | None = None) -> float:
-    """1 − tr(P Q)/K for the projections on the spans of two sets of K functions: 0 if equal."""
+    """1 − tr(P Q)/K for the projections on the spans of two sets of K functions: 0 if equal.
+
+    K is the dimension of the reference b; zero or dependent functions in a count as missing.
+    """
     left, right = _pair(a, b, weights)
-    p, q = (torch.linalg.qr(_unit(c))[0] for c in (left, right))
+    p, q = _basis(left), _basis(right)
     # ‖(I − P) Q‖² / K equals 1 − tr(PQ)/K without its cancellation
     return float((q - p @ (p.T @ q)).pow(2).sum() / q.shape[1])
 
@@ -164,7 +187,7 @@ def compare(
         groups: degenerate groups; default: found in ``exact`` by :func:`degenerate_groups`.
     """
     found = tuple(groups) if groups is not None else tuple(degenerate_groups(exact))
-    a, b = torch.as_tensor(functions), torch.as_tensor(reference)
+    a, b = _tensor(functions), _tensor(reference)
     distances = [subspace_distance(a[:, s], b[:, s], weights) for s in found]
     return Comparison(
         relative_error=relative_errors(values, exact),

@@ -40,6 +40,18 @@ def fix_signs(columns: Any) -> Any:
     return factors.astype(a.dtype, copy=False)
 
 
+def _tensor(a: Any) -> Tensor:
+    # a copy of an array, because torch takes neither reversed nor read-only views
+    return a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
+
+
+def _matching(values: Any, side: Any) -> Any:
+    """The values as the kind of array, and in the precision, of a side."""
+    if isinstance(side, Tensor):
+        return _tensor(values).to(side)
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+
+
 @dataclass(frozen=True)
 class Factorization:
     """T ≈ Σ_l values_l |left_l⟩⟨right_l| with the values in descending order of magnitude.
@@ -64,7 +76,12 @@ class Factorization:
         if np.ndim(self.values) != 1:
             raise ValueError(f"values must be a vector, got shape {np.shape(self.values)}")
         for name, side in (("left", self.left), ("right", self.right)):
-            if not callable(side) and side.shape[1] != len(self.values):
+            if callable(side):
+                continue
+            if np.ndim(side) != 2:
+                size = "(m, k)" if name == "left" else "(n, k)"
+                raise ValueError(f"{name} must have shape {size}, got {np.shape(side)}")
+            if side.shape[1] != len(self.values):
                 raise ValueError(
                     f"{name} has {side.shape[1]} columns for {len(self.values)} values"
                 )
@@ -88,18 +105,24 @@ class Factorization:
         if not 1 <= rank <= self.rank:
             raise ValueError(f"rank must lie between 1 and {self.rank}, got {rank}")
 
-        def cut(side: Side) -> Side:
-            return side.truncate(rank) if callable(side) else side[:, :rank]
+        def cut(name: str, side: Side) -> Side:
+            if not callable(side):
+                return side[:, :rank]
+            if not hasattr(side, "truncate"):
+                raise TypeError(
+                    f"{name} cannot be truncated: a {type(side).__name__} has no method truncate"
+                )
+            return side.truncate(rank)
 
-        left = cut(self.left)
-        right = left if self.right is self.left else cut(self.right)
+        left = cut("left", self.left)
+        right = left if self.right is self.left else cut("right", self.right)
         return replace(self, left=left, values=self.values[:rank], right=right, error=None)
 
     def reconstruct(self, left_points: Any = None, right_points: Any = None) -> Any:
         """Σ_l left_l values_l right_l*: the approximating matrix, or kernel k(y, x) on points."""
         left = self.left(left_points) if callable(self.left) else self.left
         right = self.right(right_points) if callable(self.right) else self.right
-        return (left * self.values) @ right.conj().T
+        return (left * _matching(self.values, left)) @ right.conj().T
 
     def plot(self, path: str | Path | None = None, exact: Any = None) -> Any:
         """Draw the spectrum; returns the matplotlib figure and writes it to ``path`` if given."""
@@ -114,9 +137,9 @@ class Factorization:
         Sides that are functions must be ``nn.Module``s; their parameters are stored, and
         :meth:`load` needs modules of the same shape to put them into.
         """
-        from schmidt.storage import write_tensors
+        from schmidt.storage import plain, write_tensors
 
-        tensors = {"values": torch.as_tensor(self.values)}
+        tensors = {"values": _tensor(self.values)}
         for name, side in (("left", self.left), ("right", self.right)):
             if name == "right" and self.right is self.left:
                 continue
@@ -125,12 +148,12 @@ class Factorization:
             elif callable(side):
                 raise TypeError(f"cannot save {name}: a function must be a torch.nn.Module")
             else:
-                tensors[name] = torch.as_tensor(side)
+                tensors[name] = _tensor(side)
         header = {
             "kind": "schmidt.Factorization",
             "numpy": str(isinstance(self.values, np.ndarray)),
             "same": str(self.right is self.left),
-            "settings": json.dumps(dict(self.settings), default=str),
+            "settings": json.dumps(dict(self.settings), default=plain),
         }
         return write_tensors(Path(path), tensors, header)
 

@@ -17,7 +17,7 @@ from schmidt.storage import write_bytes
 INK, GREY = "#1f2933", "#9aa5b1"
 COLOURS = ("#0b6e99", "#d9730d", "#6940a5", "#448361")
 MARKERS = ("o", "s", "^", "D")
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.edgecolor": GREY,
@@ -176,10 +176,10 @@ def orthogonality(gram: np.ndarray, score: float) -> Figure:
     axis = figure.subplots()
     size = np.log10(np.maximum(np.abs(gram), 1e-8))
     k = len(gram)
-    image = axis.imshow(
-        size, cmap="magma_r", vmin=-6, vmax=0, extent=(0.5, k + 0.5, k + 0.5, 0.5)
+    image = axis.imshow(size, cmap="magma_r", vmin=-6, vmax=0, extent=(0.5, k + 0.5, k + 0.5, 0.5))
+    axis.set(
+        title=f"orthogonality: mean squared deviation {score:.1e}", xlabel="mode", ylabel="mode"
     )
-    axis.set(title=f"orthogonality: mean squared deviation {score:.1e}", xlabel="mode", ylabel="mode")
     bar = figure.colorbar(image, ax=axis, ticks=[-6, -4, -2, 0], shrink=0.9)
     bar.ax.set_yticklabels(["$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
     bar.set_label("|⟨f$_i$|f$_j$⟩|")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -37,9 +38,14 @@ def write_bytes(path: Path, data: bytes) -> Path:
     return path
 
 
+def plain(value: Any) -> Any:
+    """What json cannot hold: numpy numbers and arrays as numbers, anything else as text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def write_json(path: Path, content: Any) -> Path:
     """Write ``content`` as strict JSON (no NaN), atomically."""
-    text = json.dumps(content, indent=2, allow_nan=False, default=str)
+    text = json.dumps(content, indent=2, allow_nan=False, default=plain)
     return write_bytes(path, (text + "\n").encode())
 
 
@@ -48,13 +54,17 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DamagedFileError(f"{path} is not valid JSON ({error}); delete it to start anew")
+        message = f"{path} is not valid JSON ({error}); delete it to start anew"
+        raise DamagedFileError(message) from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
     """Write named tensors and a header of strings as safetensors, atomically."""
-    contiguous = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    return write_bytes(path, save(contiguous, dict(header)))
+    # copies, because safetensors refuses tensors that share memory
+    copies = {
+        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+    }
+    return write_bytes(path, save(copies, dict(header)))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

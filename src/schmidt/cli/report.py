@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -43,7 +44,7 @@ def print_report(console: Console, solution: Solution) -> None:
         console.print(line)
 
 
-def _summary(report: dict) -> list[str]:  # type: ignore[type-arg]
+def _summary(report: dict[str, Any]) -> list[str]:
     lines = [
         f"mean relative error of the Ritz values [bold]{report['mean_relative_error']:.1e}[/] "
         f"over {report['judged_modes']} modes, on {report['held_out_points']} held-out points"

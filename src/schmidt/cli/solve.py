@@ -18,7 +18,6 @@ from schmidt.problems.solve import named
 from schmidt.storage import write_json
 
 
-
 @dataclass(frozen=True)
 class SolveOptions:
     """Learn the leading eigen or singular functions of an operator with neural networks, compare
@@ -117,5 +116,3 @@ def _write(solution: Solution, out: Path, json_file: Path | None) -> None:
     if json_file is not None:
         write_json(json_file, report)
     solution.learned.save(out / "functions.safetensors")
-
-

@@ -20,6 +20,7 @@ from schmidt.operators.measures import (
     Product,
     Proposal,
     Radial,
+    SmoothBox,
     UniformBox,
 )
 from schmidt.operators.methods import Batch, Method, NestedLowRank
@@ -86,6 +87,7 @@ __all__ = [
     "Schrodinger",
     "SelfAdjointDifferential",
     "SharedMLP",
+    "SmoothBox",
     "Spectrum",
     "Training",
     "UniformBox",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -65,15 +65,16 @@ def forward_mode(function: Function, x: Tensor, order: int) -> Jet:
     points, dim = x.shape
     basis = torch.eye(dim, dtype=x.dtype, device=x.device)
 
-    def along(direction: Tensor) -> tuple[Tensor, ...]:
+    def along(direction: Tensor) -> Any:
         tangent = direction.expand(points, dim)
 
-        def first(z: Tensor) -> tuple[Tensor, Tensor]:
+        def first(z: Tensor) -> Any:
             return torch.func.jvp(function, (z,), (tangent,))
 
         if order == 1:
             return first(x)
-        (value, slope), (_, curvature) = torch.func.jvp(first, (x,), (tangent,))
+        nested: Any = torch.func.jvp(first, (x,), (tangent,))
+        (value, slope), (_, curvature) = nested
         return value, slope, curvature
 
     value, slope, *curvature = torch.func.vmap(along)(basis)

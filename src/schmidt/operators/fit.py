@@ -144,10 +144,10 @@ class _Run:
         derivatives: Derivatives,
     ) -> None:
         self.form, self.training, self.derivatives = form, training, derivatives
-        where = {"device": training.device, "dtype": training.torch_dtype}
-        self.networks = {"right": right.to(**where)}
-        if left is not None:
-            self.networks["left"] = left.to(**where)
+        given = {"right": right} if left is None else {"right": right, "left": left}
+        self.networks = {
+            k: v.to(torch.device(training.device), training.torch_dtype) for k, v in given.items()
+        }
         self.averaged = {
             k: copy.deepcopy(v).requires_grad_(False) for k, v in self.networks.items()
         }
@@ -238,7 +238,7 @@ class _Run:
             raise DivergedError(f"step {step}: {self._cause(first, second)}")
         self.optimizer.step()
         for name, network in self.networks.items():
-            average = list(self.averaged[name].parameters())
+            average: list[Tensor] = list(self.averaged[name].parameters())
             torch._foreach_lerp_(
                 average, [p.detach() for p in network.parameters()], 1 - self.training.ema
             )
@@ -275,9 +275,7 @@ class _Run:
         if resume and directory is None:
             raise ValueError("resume needs the directory of the checkpoint")
         if resume and directory is not None and checkpoints.exists(directory):
-            at = checkpoints.read(
-                directory, self.settings, modules, self.optimizer, self.generator
-            )
+            at = checkpoints.read(directory, self.settings, modules, self.optimizer, self.generator)
 
         def save() -> None:
             if directory is not None:

@@ -68,6 +68,15 @@ class Jet:
     def _like(self, streams: Tensor) -> Jet:
         return Jet(streams, self.dim, self.order)
 
+    def _check(self, other: Jet) -> None:
+        # broadcasting would silently take a value for a derivative
+        if (self.order, self.dim) != (other.order, other.dim):
+            raise ValueError(
+                f"cannot combine jets of order {self.order} and {other.order}: lower one of them"
+                if self.dim == other.dim
+                else f"cannot combine jets in {self.dim} and {other.dim} dimensions"
+            )
+
     def detach(self) -> Jet:
         return self._like(self.streams.detach())
 
@@ -92,8 +101,9 @@ class Jet:
         """The jets of linear combinations Σ_i f_i matrix_il: shape (L, L') in, L' functions out."""
         return self._like(torch.einsum("sbi...,il->sbl...", self.streams, matrix))
 
-    def __add__(self, other: Jet | float) -> Jet:
+    def __add__(self, other: Jet | Tensor | float) -> Jet:
         if isinstance(other, Jet):
+            self._check(other)
             return self._like(self.streams + other.streams)
         return self._like(torch.cat([self.streams[:1] + other, self.streams[1:]]))
 
@@ -102,13 +112,14 @@ class Jet:
     def __neg__(self) -> Jet:
         return self._like(-self.streams)
 
-    def __sub__(self, other: Jet | float) -> Jet:
+    def __sub__(self, other: Jet | Tensor | float) -> Jet:
         return self + (-other)
 
     def __mul__(self, other: Jet | Tensor | float) -> Jet:
         """Product rule; a plain tensor or number is a constant factor."""
         if not isinstance(other, Jet):
             return self._like(self.streams * other)
+        self._check(other)
         u, v, d = self.streams, other.streams, self.dim
         parts = [u[:1] * v[:1]]
         if self.order >= 1:
@@ -128,7 +139,8 @@ class Jet:
             slopes = self.streams[1 : 1 + self.dim]
             parts.append(dh * slopes)
         if self.order == 2:
-            assert dh is not None and d2h is not None
+            assert dh is not None
+            assert d2h is not None
             parts.append((dh * self.streams[-1] + d2h * slopes.pow(2).sum(0))[None])
         return self._like(torch.cat(parts))
 
@@ -158,16 +170,20 @@ class Jet:
     @staticmethod
     def cat(jets: Sequence[Jet]) -> Jet:
         """Jets of several sets of functions side by side."""
+        for other in jets[1:]:
+            jets[0]._check(other)
         return jets[0]._like(torch.cat([j.streams for j in jets], dim=2))
 
 
-def radius(x: Jet) -> Jet:
-    """|x| of the coordinates: (B, 1). At the origin the derivatives are taken at a tiny radius."""
-    value = x.value.norm(dim=1, keepdim=True).clamp_min(torch.finfo(x.value.dtype).tiny ** 0.25)
-    if x.order == 0:
-        return x.chain(value)
-    direction = (x.value / value).T[:, :, None]
-    parts = [value[None], direction]
-    if x.order == 2:
-        parts.append(((x.dim - 1) / value)[None])
-    return Jet(torch.cat(parts), x.dim, x.order)
+def radius(u: Jet) -> Jet:
+    """|u|, usually of the coordinates: (B, L) → (B, 1). At 0 derivatives are those of a tiny u."""
+    size = u.value.norm(dim=1, keepdim=True).clamp_min(torch.finfo(u.value.dtype).tiny ** 0.25)
+    parts = [size[None]]
+    if u.order >= 1:
+        slopes, unit = u.streams[1 : 1 + u.dim], u.value / size
+        along = (unit * slopes).sum(-1, keepdim=True)
+        parts.append(along)
+    if u.order == 2:
+        across = slopes.pow(2).sum((0, -1))[:, None] - along.pow(2).sum(0)
+        parts.append(((unit * u.laplacian).sum(-1, keepdim=True) + across / size)[None])
+    return Jet(torch.cat(parts), u.dim, u.order)

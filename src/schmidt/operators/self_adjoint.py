@@ -68,9 +68,7 @@ def require_self_adjoint(
         raise NotSelfAdjointError(f"this form is not self-adjoint. {advice}.")
     if form.self_adjoint and form.order < 2:
         return
-    relative, significance = asymmetry(
-        form, function, derivatives, n=n, dtype=dtype, device=device
-    )
+    relative, significance = asymmetry(form, function, derivatives, n=n, dtype=dtype, device=device)
     if relative > tolerance and significance > 4:
         reason = (
             " (in strong form the functions must also satisfy the boundary conditions)"

@@ -159,7 +159,8 @@ def spectrum(
     with torch.no_grad():
         few = sample.x.x[: 4 * CHUNK]
         shown = f(few)
-    shown = shown.flatten(2).transpose(1, 2).reshape(-1, shown.shape[1]) if shown.ndim > 2 else shown
+    if shown.ndim > 2:
+        shown = shown.flatten(2).transpose(1, 2).reshape(-1, shown.shape[1])
     sign, ritz_sign = fix_signs(shown), fix_signs(shown @ whole_f)
     tiny = 1e-300
     return Spectrum(

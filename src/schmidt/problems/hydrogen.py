@@ -21,7 +21,7 @@ from schmidt.operators.networks import (
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Exact, Problem, by_level
 
-SCALES = (5.0, 20.0, 80.0)
+SCALES = (2.0, 10.0, 40.0)
 
 
 def coulomb(x: Tensor) -> Tensor:

@@ -44,14 +44,20 @@ def functions(x: np.ndarray, count: int) -> np.ndarray:
     return np.stack([_hermite(x[:, 0], a) * _hermite(x[:, 1], b) for a, b in states(count)], 1)
 
 
-def network(kind: str, modes: int) -> nn.Module:
+def _radii() -> Radial:
+    """Smooth functions need no fine core; angular momenta up to 6 need as many angles as radii."""
+    return Radial(2, scale=0.7, outer=6.65, inner=1.5e-3, aspect=1.25)
+
+
+def network(kind: str, modes: int, largest: float = SHIFT - 2) -> nn.Module:
     inputs = BoundedInputs(2, (3.0,), cusp=False)
     trunk: DisjointMLP | SharedMLP
     if kind == "shared":
         trunk = SharedMLP(inputs.features, modes, (128, 128))
     else:
         trunk = DisjointMLP(inputs.features, modes, (24, 24))
-    return Ansatz(trunk, GaussianEnvelope(torch.full((modes,), 1.0)), inputs=inputs)
+    envelope = GaussianEnvelope(torch.ones(modes))
+    return Ansatz(trunk, envelope, inputs=inputs, amplitude=math.sqrt(largest))
 
 
 def oscillator2d(shift: float = SHIFT) -> Problem:
@@ -66,9 +72,9 @@ def oscillator2d(shift: float = SHIFT) -> Problem:
     return Problem(
         name="oscillator2d",
         summary=f"harmonic oscillator in the plane, T = ∇² − |x|² + {shift:g}",
-        form=Schrodinger(harmonic, Lebesgue(Radial(2, scale=0.7, outer=6.65))) + shift,
+        form=Schrodinger(harmonic, Lebesgue(_radii())) + shift,
         modes=28,
-        network=network,
+        network=lambda kind, modes: network(kind, modes, shift - 2),
         exact=Exact(lambda L: by_level(lambda n: (shift - 2 * (n + 1), n + 1), L), functions),
         training=Training(steps=2400, batch=640, lr=5e-3, extra_shift=16.0, shift_until=0.6),
         energy=lambda v: shift - v,

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from schmidt.operators.differential import Schrodinger
-from schmidt.operators.measures import Lebesgue, UniformBox
+from schmidt.operators.measures import Lebesgue, SmoothBox
 from schmidt.operators.networks import Ansatz, BoxMask, DisjointMLP, ScaledInputs, SharedMLP
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Exact, Problem
@@ -40,7 +40,7 @@ def network(kind: str, modes: int) -> nn.Module:
         trunk = SharedMLP(inputs.features, modes, (128, 128))
     else:
         trunk = DisjointMLP(inputs.features, modes, (32, 32))
-    return Ansatz(trunk, BoxMask(0.0, 1.0), inputs=inputs)
+    return Ansatz(trunk, BoxMask(0.0, 1.0), inputs=inputs, amplitude=math.sqrt(SHIFT))
 
 
 def well2d(shift: float = SHIFT) -> Problem:
@@ -50,7 +50,7 @@ def well2d(shift: float = SHIFT) -> Problem:
     return Problem(
         name="well2d",
         summary="infinite square well, T = ∇² + 29π² on [0, 1]²",
-        form=Schrodinger(free, Lebesgue(UniformBox(0.0, 1.0, 2), "stratified")) + shift,
+        form=Schrodinger(free, Lebesgue(SmoothBox(0.0, 1.0, 2))) + shift,
         modes=15,
         network=network,
         exact=Exact(

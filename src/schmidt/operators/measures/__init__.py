@@ -10,7 +10,13 @@ from schmidt.operators.measures.measure import (
     Product,
 )
 from schmidt.operators.measures.points import Points
-from schmidt.operators.measures.proposals import Gaussian, Mixture, Proposal, UniformBox
+from schmidt.operators.measures.proposals import (
+    Gaussian,
+    Mixture,
+    Proposal,
+    SmoothBox,
+    UniformBox,
+)
 from schmidt.operators.measures.radial import Radial
 
 __all__ = [
@@ -26,5 +32,6 @@ __all__ = [
     "Product",
     "Proposal",
     "Radial",
+    "SmoothBox",
     "UniformBox",
 ]

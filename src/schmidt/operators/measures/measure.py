@@ -59,7 +59,7 @@ class Lebesgue(_Proposed):
 
     def _weigh(self, u: Tensor) -> Points:
         x = self.proposal.transform(u)
-        return Points(x, 1 / (len(x) * self.proposal.density(x)))
+        return Points(x, self.proposal.weights(u, x) / len(x))
 
     def evaluation(self, n: int | None = None) -> Points:
         rule = self.proposal.rule(n)

@@ -25,7 +25,9 @@ class Points:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Points:
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Points:
         """On another device, in another dtype (indices stay integers)."""
         x = self.x.to(device=device, dtype=dtype if self.x.is_floating_point() else None)
         return Points(x, self.weight.to(device=device, dtype=dtype))

@@ -32,6 +32,10 @@ class Proposal(ABC):
     def density(self, x: Tensor) -> Tensor:
         """p(x): (N, d) → (N,)."""
 
+    def weights(self, u: Tensor, x: Tensor) -> Tensor:
+        """1/p at the points x = transform(u); overridden where u gives it more directly."""
+        return 1 / self.density(x)
+
     def rule(self, n: int | None = None) -> tuple[Tensor, Tensor] | None:
         """A fine quadrature rule for ∫ … dx where p lives (d ≤ 3), or None.
 
@@ -76,6 +80,38 @@ class UniformBox(Proposal):
         n = n or {1: 400, 2: 80, 3: 36}[self.dim]
         bounds = zip(self.low.tolist(), self.high.tolist(), strict=True)
         return tensor_rule([gauss_legendre(n, a, b) for a, b in bounds])
+
+
+class SmoothBox(UniformBox):
+    """On a box, denser towards the walls: x' = (8/3) sin⁴(πu) on every axis (Sidi 1993).
+
+    The map makes any smooth integrand periodic up to its fourth derivative in u, so that randomly
+    shifted grids ("lattice" sampling) are accurate to O(n⁻⁵) without any condition at the walls.
+    """
+
+    def transform(self, u: Tensor) -> Tensor:
+        return self.low + _sidi(u) * (self.high - self.low)
+
+    def weights(self, u: Tensor, x: Tensor) -> Tensor:
+        return (8 / 3 * torch.sin(math.pi * u) ** 4 * (self.high - self.low)).prod(1)
+
+    def density(self, x: Tensor) -> Tensor:
+        low, high = self.low.to(x), self.high.to(x)
+        t = (x - low) / (high - low)
+        below, above = torch.zeros_like(t), torch.ones_like(t)
+        for _ in range(50):
+            middle = (below + above) / 2
+            small = _sidi(middle) < t
+            below, above = torch.where(small, middle, below), torch.where(small, above, middle)
+        slope = 8 / 3 * torch.sin(math.pi * (below + above) / 2) ** 4 * (high - low)
+        inside = ((t > 0) & (t < 1)).all(1)
+        return torch.where(inside, 1 / slope.prod(1), torch.zeros_like(t[:, 0]))
+
+
+def _sidi(u: Tensor) -> Tensor:
+    """∫₀ᵘ (8/3) sin⁴(πt) dt."""
+    wave = 2 / 3 * torch.sin(2 * math.pi * u) - torch.sin(4 * math.pi * u) / 12
+    return u - wave / math.pi
 
 
 class Gaussian(Proposal):

@@ -26,10 +26,16 @@ class Radial(Proposal):
         outer: largest radius (functions must have decayed there).
         inner: smallest radius, default 1e-6·scale. The ball inside is left out, which costs an
             integral of h/r a relative error of about (inner/scale)^(d−1).
+        aspect: how finely grids divide the radius relative to each angle.
     """
 
     def __init__(
-        self, dim: int, scale: float, outer: float, inner: float | None = None
+        self,
+        dim: int,
+        scale: float,
+        outer: float,
+        inner: float | None = None,
+        aspect: float = 2.0,
     ) -> None:
         inner = 1e-6 * scale if inner is None else inner
         if dim < 2:
@@ -38,8 +44,10 @@ class Radial(Proposal):
             raise ValueError(f"need 0 < inner < scale < outer, got {inner}, {scale}, {outer}")
         self.dim, self.scale, self.inner, self.outer = dim, float(scale), inner, outer
         # softplus⁻¹(y) = y + log(1 − e^{−y})
-        self.low, self.high = (y + math.log(-math.expm1(-y)) for y in (inner / scale, outer / scale))
-        self.aspect = (2.0, *[1.0] * (dim - 1 if dim <= 3 else dim))
+        self.low, self.high = (
+            y + math.log(-math.expm1(-y)) for y in (inner / scale, outer / scale)
+        )
+        self.aspect = (aspect, *[1.0] * (dim - 1 if dim <= 3 else dim))
 
     def transform(self, u: Tensor) -> Tensor:
         r = self.scale * F.softplus(self.low + (self.high - self.low) * u[:, :1], threshold=50)

@@ -1,9 +1,11 @@
 """Methods: each is one gradient in function space, written as a scalar surrogate."""
 
+from collections.abc import Callable
+
 from schmidt.operators.methods.batch import Batch, Method
 from schmidt.operators.methods.nested import NestedLowRank
 
-METHODS = {
+METHODS: dict[str, Callable[[int], Method]] = {
     "sequential": NestedLowRank.sequential,
     "joint": NestedLowRank.joint,
     "none": NestedLowRank.none,

@@ -79,7 +79,7 @@ def activation(name: str) -> Activation:
 
 
 class _Streams(torch.autograd.Function):
-    """h on streams (…, S, B, F) whose third-last axis is value, d slopes and perhaps a Laplacian."""
+    """h on streams (…, S, B, F): the third-last axis is value, d slopes, perhaps a Laplacian."""
 
     @staticmethod
     def forward(ctx: Any, u: Tensor, dim: int, order: int, h: Activation) -> Tensor:

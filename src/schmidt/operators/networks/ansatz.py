@@ -10,18 +10,27 @@ from schmidt.operators.jet import Jet
 
 
 class Ansatz(JetModule):
-    """f(x) = trunk(inputs(x)) · factor₁(x) · factor₂(x) …
+    """f(x) = amplitude · trunk(inputs(x)) · factor₁(x) · factor₂(x) …
 
     Args:
         trunk: network of the input features.
         inputs: map of the coordinates; None for the coordinates themselves.
         factors: envelopes, boundary masks, √proposal densities; any number.
+        amplitude: a constant. Learned functions have norms √σ (sec. 3.2), so with an amplitude of
+            about √σ₁ the trunk's outputs are of order one, which optimizers expect.
     """
 
     def __init__(
-        self, trunk: JetModule, *factors: JetModule, inputs: JetModule | None = None
+        self,
+        trunk: JetModule,
+        *factors: JetModule,
+        inputs: JetModule | None = None,
+        amplitude: float = 1.0,
     ) -> None:
         super().__init__()
+        if not amplitude > 0:
+            raise ValueError(f"the amplitude must be positive, got {amplitude}")
+        self.amplitude = float(amplitude)
         self.inputs = inputs
         self.trunk = trunk
         self.factors = nn.ModuleList(factors)
@@ -34,11 +43,11 @@ class Ansatz(JetModule):
         out = self.trunk.propagate(self.inputs.propagate(points) if self.inputs else points)
         vector_valued = out.streams.ndim == 4
         for factor in self.factors:
-            scale = factor.jet(x, order)
+            scale: Jet = factor.jet(x, order)  # type: ignore[operator]
             if vector_valued:
                 scale = Jet(scale.streams[..., None], scale.dim, order)
             out = out * scale
-        return out
+        return out if self.amplitude == 1 else out * self.amplitude
 
 
 class IndexTable(JetModule):

@@ -17,7 +17,7 @@ class _RadialDecay(JetModule):
     def __init__(self, rates: Sequence[float] | Tensor, *, learn: bool = True) -> None:
         super().__init__()
         rate = torch.as_tensor(rates, dtype=torch.float32).reshape(-1)
-        if len(rate) == 0 or bool((rate <= 0).any()):
+        if len(rate) == 0 or not bool((rate > 0).all()):
             raise ValueError(f"decay rates must be positive, got {rate.tolist()}")
         self.log_rate = nn.Parameter(rate.log(), requires_grad=learn)
 

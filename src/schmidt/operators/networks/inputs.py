@@ -21,7 +21,12 @@ class ScaledInputs(JetModule):
     def __init__(self, dim: int, scale: float | Sequence[float] = 1.0, centre: float = 0.0) -> None:
         super().__init__()
         self.features = dim
-        self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32).expand(dim))
+        scales = torch.as_tensor(scale, dtype=torch.float32).reshape(-1)
+        if len(scales) not in (1, dim):
+            raise ValueError(f"scale must be a number or {dim} of them, got {len(scales)}")
+        if not bool((scales > 0).all()):
+            raise ValueError(f"scales must be positive, got {scales.tolist()}")
+        self.register_buffer("scale", scales.repeat(dim // len(scales)))
         self.register_buffer("centre", torch.full((dim,), float(centre)))
 
     def propagate(self, u: Jet) -> Jet:
@@ -59,7 +64,7 @@ class BoundedInputs(JetModule):
 
 
 class PeriodicInputs(JetModule):
-    """cos and sin of 2πk x_i / period, k = 1 … harmonics: exactly periodic, 2·d·harmonics features."""
+    """cos and sin of 2πk x_i/period, k = 1 … harmonics: periodic; 2·d·harmonics features."""
 
     def __init__(self, dim: int, period: float = 2 * math.pi, harmonics: int = 1) -> None:
         super().__init__()

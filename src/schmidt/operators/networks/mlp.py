@@ -14,7 +14,8 @@ from schmidt.operators.networks import activation as nonlinear
 
 
 def _check(inputs: int, modes: int, hidden: Sequence[int], outputs: int | None) -> None:
-    if inputs < 1 or modes < 1 or len(hidden) < 1 or min(hidden) < 1 or (outputs or 1) < 1:
+    sizes = [inputs, modes, *hidden, *([] if outputs is None else [outputs])]
+    if len(hidden) < 1 or min(sizes) < 1:
         raise ValueError(
             "a network needs positive sizes and at least one hidden layer, got "
             f"inputs={inputs}, modes={modes}, hidden={tuple(hidden)}, outputs={outputs}"

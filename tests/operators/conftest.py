@@ -1,0 +1,38 @@
+"""The reference for derivatives: nested reverse-mode autograd, which no code under test uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from schmidt.operators import Jet
+
+
+def _double_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Jet:
+    x = x.clone().requires_grad_()
+    dim = x.shape[1]
+    values = function(x)
+    slopes, laplacians = [], []
+    for column in values.flatten(1).T:
+        (slope,) = torch.autograd.grad(column.sum(), x, create_graph=True)
+        bends = [
+            torch.autograd.grad(slope[:, i].sum(), x, retain_graph=True)[0][:, i]
+            if slope.requires_grad
+            else torch.zeros_like(column)
+            for i in range(dim)
+        ]
+        slopes.append(slope)
+        laplacians.append(torch.stack(bends).sum(0))
+    gradient = torch.stack(slopes, 1).reshape(*values.shape, dim)
+    laplacian = torch.stack(laplacians, 1).reshape(values.shape)
+    streams = torch.cat([values[None], gradient.movedim(-1, 0), laplacian[None]])
+    return Jet(streams.detach(), dim, 2)
+
+
+@pytest.fixture
+def double_backward() -> Callable[[Callable[[Tensor], Tensor], Tensor], Jet]:
+    """(function, points) → jet of order 2 by d + 1 backward passes per output."""
+    return _double_backward

@@ -1,0 +1,194 @@
+"""Forms: their algebra, their agreement with each other and with exact matrix elements."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from schmidt.operators import (
+    Distribution,
+    Gaussian,
+    Jet,
+    Kernel,
+    Lebesgue,
+    Matrix,
+    Radial,
+    Schrodinger,
+    SelfAdjointDifferential,
+    SmoothBox,
+    UniformBox,
+    inner,
+)
+from schmidt.operators.derivatives import forward_mode
+
+
+def gaussians(x):
+    """Two smooth, decaying functions."""
+    r2 = x.pow(2).sum(1)
+    return torch.stack([(-r2 / 2).exp(), x[:, 0] * (-r2 / 3).exp()], 1)
+
+
+def sines(x):
+    return torch.stack([torch.sin(k * math.pi * x[:, 0]) for k in (1, 2, 3)], 1)
+
+
+def on_quadrature(form, function):
+    sample = form.evaluation()
+    jet = forward_mode(function, sample.x.x, form.order)
+    return form.matrix(jet, jet, sample), jet, sample
+
+
+def test_schrodinger_matrix_elements_are_exact():
+    """The ground state of the oscillator: ⟨f|∇²−r²|f⟩ = −2⟨f|f⟩ in two dimensions."""
+    form = Schrodinger(lambda x: x.pow(2).sum(1), Lebesgue(Gaussian(1.2, 2)))
+    pi, jet, sample = on_quadrature(form, gaussians)
+    assert pi[0, 0] == pytest.approx(-2 * math.pi, rel=1e-12)
+    gram = inner(jet.value, jet.value, sample.x.weight)
+    assert pi[0, 0] / gram[0, 0] == pytest.approx(-2, rel=1e-12)
+
+
+def test_weak_and_strong_forms_agree():
+    measure = Lebesgue(Gaussian(1.2, 2))
+    potential = lambda x: x[:, 0] ** 4 + x[:, 1].cos()  # noqa: E731
+    forms = [Schrodinger(potential, measure, form=k, kinetic=0.5) for k in ("weak", "strong")]
+    weak, strong = (on_quadrature(f, gaussians)[0] for f in forms)
+    torch.testing.assert_close(weak, strong, rtol=1e-10, atol=1e-10)
+
+
+def test_sturm_liouville_with_weight_and_matrix_diffusion():
+    """−((1+x) f′)′ + x f on [0,1] against the integral by parts in numpy."""
+    measure = Lebesgue(UniformBox(0, 1, 1))
+    form = SelfAdjointDifferential(
+        measure, diffusion=lambda x: 1 + x[:, 0], potential=lambda x: x[:, 0]
+    )
+    pi, _, _ = on_quadrature(form, sines)
+    x, w = np.polynomial.legendre.leggauss(200)
+    x, w = (x + 1) / 2, w / 2
+    values = np.stack([np.sin(k * np.pi * x) for k in (1, 2, 3)])
+    slopes = np.stack([k * np.pi * np.cos(k * np.pi * x) for k in (1, 2, 3)])
+    expected = -(slopes * w * (1 + x)) @ slopes.T - (values * w * x) @ values.T
+    np.testing.assert_allclose(pi.numpy(), expected, atol=1e-10)
+
+
+def test_scalar_and_matrix_diffusion_agree_and_the_density_divides():
+    measure = Lebesgue(Gaussian(1.2, 2))
+    field = lambda x: 1 + x[:, 0] ** 2  # noqa: E731
+    scalar = SelfAdjointDifferential(measure, diffusion=field)
+    matrix = SelfAdjointDifferential(
+        measure, diffusion=lambda x: field(x)[:, None, None] * torch.eye(2, dtype=x.dtype)
+    )
+    a, b = (on_quadrature(f, gaussians)[0] for f in (scalar, matrix))
+    torch.testing.assert_close(a, b)
+    weighted = SelfAdjointDifferential(measure, density=lambda x: 2 + 0 * x[:, 0])
+    plain = SelfAdjointDifferential(measure)
+    torch.testing.assert_close(
+        on_quadrature(weighted, gaussians)[0] * 2, on_quadrature(plain, gaussians)[0]
+    )
+
+
+def test_an_asymmetric_diffusion_is_refused():
+    measure = Lebesgue(Gaussian(1.0, 2))
+    form = SelfAdjointDifferential(
+        measure, diffusion=lambda x: torch.tensor([[1.0, 0.5], [0.0, 1.0]]).expand(len(x), 2, 2)
+    )
+    with pytest.raises(ValueError, match="symmetric"):
+        on_quadrature(form, gaussians)
+
+
+def test_the_algebra_of_forms():
+    measure = Lebesgue(Gaussian(1.2, 2))
+    a = Schrodinger(lambda x: x.pow(2).sum(1), measure)
+    b = Schrodinger(lambda x: x[:, 0].cos(), measure, form="strong")
+    base_a, jet, sample = on_quadrature(a, gaussians)
+    base_b, _, _ = on_quadrature(b, gaussians)
+    gram = inner(jet.value, jet.value, sample.x.weight)
+    cases = {
+        a + 16.0: base_a + 16 * gram,
+        3 + a: base_a + 3 * gram,
+        a - 1.0: base_a - gram,
+        -a: -base_a,
+        2 * a: 2 * base_a,
+        a / 4: base_a / 4,
+        a + b: base_a + base_b,
+        a - 2 * b + 1.0: base_a - 2 * base_b + gram,
+    }
+    for form, expected in cases.items():
+        torch.testing.assert_close(on_quadrature(form, gaussians)[0], expected)
+    assert (a + b).order == 2
+    assert (a + 1.0).self_adjoint is True
+
+
+def test_actions_follow_the_algebra():
+    measure = Lebesgue(Gaussian(1.2, 2))
+    form = Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
+    sample = form.evaluation()
+    jet = forward_mode(gaussians, sample.x.x, 2)
+    # the first function is an eigenfunction of ∇² − r² to the eigenvalue −2
+    torch.testing.assert_close(form.action(jet, sample)[:, 0], -2 * jet.value[:, 0])
+    torch.testing.assert_close((2 * form + 5.0).action(jet, sample)[:, 0], jet.value[:, 0])
+
+
+def test_forms_over_different_measures_do_not_add():
+    a = Schrodinger(lambda x: x[:, 0], Lebesgue(Gaussian(1.0, 2)))
+    b = Schrodinger(lambda x: x[:, 0], Lebesgue(Gaussian(1.0, 2)))
+    with pytest.raises(ValueError, match="same measure"):
+        _ = a + b
+
+
+def test_identity_on_different_points_is_refused():
+    form = Kernel(lambda y, x: (-((y - x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1))) + 1.0
+    sample = form.sample(5, torch.Generator().manual_seed(0))
+    jet = Jet(torch.ones(1, 5, 2, dtype=torch.float64), 1, 0)
+    with pytest.raises(ValueError, match="different points"):
+        form.matrix(jet, jet, sample)
+
+
+def test_wrong_field_and_kernel_shapes_are_named():
+    form = Schrodinger(lambda x: x, Lebesgue(Gaussian(1.0, 2)))
+    with pytest.raises(ValueError, match=r"the potential must map points \(B, d\)"):
+        on_quadrature(form, gaussians)
+    kernel = Kernel(lambda y, x: (y - x).exp(), Distribution(Gaussian(1.0, 1)))
+    with pytest.raises(ValueError, match="the kernel must return shape"):
+        on_quadrature(kernel, lambda x: x)
+
+
+@pytest.mark.parametrize("kind", ["dense", "tensor", "sparse"])
+def test_a_matrix_form_is_its_matrix(kind):
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((6, 4))
+    given = {"dense": a, "tensor": torch.tensor(a), "sparse": scipy.sparse.coo_matrix(a)}[kind]
+    form = Matrix(given)
+    f, g = rng.standard_normal((4, 3)), rng.standard_normal((6, 2))
+    sample = form.evaluation()
+    jets = [Jet(torch.tensor(v)[None], 1, 0) for v in (g, f)]
+    np.testing.assert_allclose(form.matrix(*jets, sample).numpy(), g.T @ a @ f)
+    np.testing.assert_allclose(form.action(jets[1], sample).numpy(), a @ f)
+
+
+def test_matrix_form_refuses_what_it_cannot_read():
+    with pytest.raises(ValueError, match="NaN"):
+        Matrix(np.array([[1.0, np.nan]]))
+    with pytest.raises(ValueError, match="non-empty matrix"):
+        Matrix(np.ones(3))
+    with pytest.raises(ValueError, match="block=2"):
+        Matrix(np.ones((3, 4)), block=2)
+
+
+def test_radial_points_tame_the_coulomb_singularity():
+    """⟨1/r⟩ of e^{−2r}: 2π ∫ e^{−4r} dr = π/2, from one randomly shifted grid."""
+    measure = Lebesgue(Radial(2, 1.0, 20.0))
+    for seed in range(5):
+        points = measure.sample(600, torch.Generator().manual_seed(seed))
+        r = points.x.norm(dim=1)
+        estimate = (points.weight * (-4 * r).exp() / r).sum()
+        assert float(estimate) == pytest.approx(math.pi / 2, rel=1e-4)
+
+
+def test_smoothed_grids_need_no_condition_at_the_walls():
+    measure = Lebesgue(SmoothBox(0.0, 1.0, 2))
+    for seed in range(5):
+        points = measure.sample(900, torch.Generator().manual_seed(seed))
+        estimate = (points.weight * points.x.sum(1).exp()).sum()
+        assert float(estimate) == pytest.approx((math.e - 1) ** 2, rel=1e-6)

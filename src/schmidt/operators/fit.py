@@ -239,9 +239,9 @@ class _Run:
         self.optimizer.step()
         for name, network in self.networks.items():
             average: list[Tensor] = list(self.averaged[name].parameters())
-            torch._foreach_lerp_(
-                average, [p.detach() for p in network.parameters()], 1 - self.training.ema
-            )
+            # a short memory at first, or the initial values would linger in the average
+            decay = min(self.training.ema, (1 + step) / (10 + step))
+            torch._foreach_lerp_(average, [p.detach() for p in network.parameters()], 1 - decay)
         return form, first, second
 
     def _cause(self, first: Batch, second: Batch) -> str:
@@ -255,7 +255,10 @@ class _Run:
                     "warm-up, or set clip=1.0"
                 )
             if not bool(batch.f.streams.isfinite().all()):
-                return "derivatives of the network are NaN or Inf; is it differentiable everywhere?"
+                return (
+                    "derivatives of the network are NaN or Inf; lower the learning rate, or is it "
+                    "not differentiable somewhere?"
+                )
             pi = self.form.matrix(batch.g.detach(), batch.f.detach(), batch.sample)
             if not bool(pi.isfinite().all()):
                 return "⟨g|Tf⟩ is NaN or Inf: a potential or kernel is not finite at some point"

@@ -99,7 +99,7 @@ class SOAP(Optimizer):
         for side, axis, outer in (("left", -2, _left), ("right", -1, _right)):
             if 1 < grad.shape[axis] <= max_size:
                 state[side] = outer(grad)
-                state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].flip(-1)
+                state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].flip(-1).contiguous()
 
 
 def _left(grad: Tensor) -> Tensor:
@@ -134,4 +134,5 @@ def _refresh(state: dict[str, Any], side: str) -> None:
     state["second"] = torch.take_along_dim(
         state["second"], order.unsqueeze(-1 if axis == -2 else -2), axis
     )
-    state[f"{side}_basis"] = torch.linalg.qr(average @ basis)[0]
+    # one memory layout always, so that a resumed run repeats every bit
+    state[f"{side}_basis"] = torch.linalg.qr(average @ basis)[0].contiguous()

@@ -35,7 +35,8 @@ class Training:
         lr: largest learning rate.
         warmup: steps over which the learning rate rises from 0; afterwards it falls to 0 along a
             cosine.
-        ema: decay of the exponential moving average of the parameters, which is what is returned.
+        ema: decay of the exponential moving average of the parameters, which is what is returned;
+            shorter, (1 + t)/(10 + t), in the first steps t.
         clip: largest norm of the gradient; None for no clipping.
         extra_shift: train T + c with c falling linearly from this value to 0. A function whose
             Rayleigh quotient is negative is pulled to zero, where it would stay; a start with all

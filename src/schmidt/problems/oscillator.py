@@ -76,7 +76,7 @@ def oscillator2d(shift: float = SHIFT) -> Problem:
         modes=28,
         network=lambda kind, modes: network(kind, modes, shift - 2),
         exact=Exact(lambda L: by_level(lambda n: (shift - 2 * (n + 1), n + 1), L), functions),
-        training=Training(steps=2400, batch=640, lr=5e-3, extra_shift=16.0, shift_until=0.6),
+        training=Training(steps=2400, batch=768, lr=2e-2, extra_shift=16.0, shift_until=0.6),
         energy=lambda v: shift - v,
         extent=(-6.0, 6.0),
     )

@@ -57,7 +57,7 @@ def well2d(shift: float = SHIFT) -> Problem:
             lambda L: np.array([shift - math.pi**2 * (a * a + b * b) for a, b in states(L)]),
             functions,
         ),
-        training=Training(steps=2400, batch=896, lr=5e-3, extra_shift=29 * math.pi**2),
+        training=Training(steps=2000, batch=1400, lr=1e-2, extra_shift=29 * math.pi**2),
         energy=lambda v: shift - v,
         extent=(0.0, 1.0),
     )

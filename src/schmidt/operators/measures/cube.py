@@ -14,13 +14,13 @@ Sampling = Callable[[int, Sequence[float], torch.Generator], Tensor]
 
 
 def grid_shape(n: int, aspect: Sequence[float]) -> list[int]:
-    """Cells per axis, about n in all and in proportion to ``aspect``."""
+    """Cells per axis, at most n in all and in proportion to ``aspect``."""
     k = len(aspect)
     shape: list[int] = []
     for i, a in enumerate(aspect[:-1]):
-        left = n / math.prod(shape)
+        left = n // math.prod(shape)
         rest = math.prod(aspect[i:]) ** (1 / (k - i))
-        shape.append(max(1, round(left ** (1 / (k - i)) * a / rest)))
+        shape.append(max(1, min(left, round(left ** (1 / (k - i)) * a / rest))))
     shape.append(max(1, n // math.prod(shape)))
     return shape
 

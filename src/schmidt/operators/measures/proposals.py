@@ -160,12 +160,12 @@ class Mixture(Proposal):
         w = torch.as_tensor(weights or [1.0] * len(components), dtype=torch.float64)
         if len(w) != len(components) or bool((w <= 0).any()):
             raise ValueError(f"a mixture needs one positive weight per component, got {weights}")
-        self.components, self.weights = list(components), w / w.sum()
+        self.components, self.shares = list(components), w / w.sum()
         self.dim = components[0].dim
         self.aspect = (1.0,) * (1 + max(len(c.aspect) for c in components))
 
     def transform(self, u: Tensor) -> Tensor:
-        choice = torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), u[:, 0].contiguous())
+        choice = torch.searchsorted(self.shares.cumsum(0)[:-1].contiguous(), u[:, 0].contiguous())
         x = u.new_empty(len(u), self.dim)
         for j, component in enumerate(self.components):
             mine = choice == j
@@ -173,5 +173,5 @@ class Mixture(Proposal):
         return x
 
     def density(self, x: Tensor) -> Tensor:
-        parts = [w * c.density(x) for w, c in zip(self.weights, self.components, strict=True)]
+        parts = [w * c.density(x) for w, c in zip(self.shares, self.components, strict=True)]
         return torch.stack(parts).sum(0)

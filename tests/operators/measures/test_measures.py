@@ -1,0 +1,290 @@
+"""Fine rules are exact, densities normalised, weights travel, discrete measures sum up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import quad
+from torch import Tensor
+
+from schmidt.operators import (
+    Data,
+    Gaussian,
+    Indices,
+    Lebesgue,
+    Measure,
+    Mixture,
+    Points,
+    Product,
+    Proposal,
+    Radial,
+    UniformBox,
+)
+from schmidt.operators.measures import Distribution, SmoothBox
+
+
+def integrate(points: Points, integrand: Callable[[Tensor], Tensor]) -> float:
+    return float(points.weight @ integrand(points.x))
+
+
+def monomial(x: Tensor, powers: tuple[int, ...]) -> Tensor:
+    return torch.stack([x[:, i] ** p for i, p in enumerate(powers)]).prod(0)
+
+
+def hermite_moment(power: int) -> float:
+    """∫ zᵖ e^{−z²} dz."""
+    return math.gamma((power + 1) / 2) if power % 2 == 0 else 0.0
+
+
+POWERS = [(0, 0, 0), (7, 0, 1), (2, 4, 6), (7, 7, 7)]
+
+
+@pytest.mark.parametrize("powers", POWERS)
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_box_rules_are_exact_for_polynomials(dim: int, powers: tuple[int, ...]) -> None:
+    """n points per axis: degree 2n − 1."""
+    low, high = [-1.0, 0.5, 2.0][:dim], [2.0, 1.0, 3.5][:dim]
+    points = Lebesgue(UniformBox(low, high, dim)).evaluation(4)
+    sides = zip(low, high, powers, strict=False)
+    exact = math.prod((b ** (p + 1) - a ** (p + 1)) / (p + 1) for a, b, p in sides)
+    assert len(points) == 4**dim
+    assert integrate(points, lambda x: monomial(x, powers[:dim])) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parametrize("powers", POWERS)
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_gaussian_rules_are_exact_for_hermite_functions(dim: int, powers: tuple[int, ...]) -> None:
+    scale, centre = torch.tensor([0.5, 1.0, 3.0])[:dim].double(), torch.tensor([1.0, 0.0, -2.0])
+    proposal = Gaussian(scale.tolist(), dim, centre[:dim].tolist())
+
+    def integrand(x: Tensor) -> Tensor:
+        z = (x - centre[:dim]) / scale
+        return monomial(z, powers[:dim]) * (-z.pow(2).sum(1)).exp()
+
+    exact = math.prod(hermite_moment(p) * float(s) for p, s in zip(powers, scale, strict=False))
+    found = integrate(Lebesgue(proposal).evaluation(4), integrand)
+    assert found == pytest.approx(exact, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+@pytest.mark.parametrize("kind", [UniformBox, SmoothBox, Gaussian])
+def test_default_rules_are_fine(kind: type, dim: int) -> None:
+    proposal = Gaussian(1.0, dim) if kind is Gaussian else kind(-6.0, 7.0, dim)
+    points = Lebesgue(proposal).evaluation()
+    found = integrate(points, lambda x: (-0.7 * (x - 0.3).pow(2).sum(1)).exp() * (1 + x[:, 0]))
+    assert found == pytest.approx(1.3 * (math.pi / 0.7) ** (dim / 2), rel=1e-8)
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_radial_rules_are_exact(dim: int) -> None:
+    """Smooth, off-centre, with angular momentum, and with a 1/r singularity."""
+    points = Lebesgue(Radial(dim, 0.5, 40.0, 1e-12)).evaluation()
+    sphere = 2 * math.pi ** (dim / 2) / math.gamma(dim / 2)
+    volume = (2 * math.pi) ** (dim / 2)
+
+    def gaussian(x: Tensor) -> Tensor:
+        return (-0.5 * x.pow(2).sum(1)).exp()
+
+    def coulomb(x: Tensor) -> Tensor:
+        return (-x.norm(dim=1)).exp() / x.norm(dim=1)
+
+    known: list[tuple[Callable[[Tensor], Tensor], float]] = [
+        (gaussian, volume),
+        (lambda x: gaussian(x - 0.7), volume),
+        (lambda x: gaussian(x) * x[:, 0] ** 4 * x[:, 1] ** 2, 3 * volume),
+        (lambda x: gaussian(x) * x[:, 0] ** 3 * x[:, 1], 0.0),
+        (coulomb, sphere * math.gamma(dim - 1)),
+        (lambda x: coulomb(x) * x[:, -1] ** 2, sphere * math.gamma(dim + 1) / dim),
+    ]
+    for integrand, exact in known:
+        assert integrate(points, integrand) == pytest.approx(exact, rel=1e-9, abs=1e-9)
+
+
+DENSITIES: dict[str, Proposal] = {
+    "gaussian 1d": Gaussian(0.7, 1, 0.5),
+    "gaussian 2d": Gaussian((0.8, 1.5), 2),
+    "gaussian 3d": Gaussian(1.2, 3),
+    "box 2d": UniformBox((-1, 0), (1, 3), 2),
+    "mixture 1d": Mixture([Gaussian(0.7, 1), Gaussian(1.0, 1, -2.0)], [3, 1]),
+    "mixture 2d": Mixture([Gaussian(0.9, 2), Gaussian(1.5, 2)], [3, 1]),
+}
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_densities_are_normalised(name: str) -> None:
+    proposal = DENSITIES[name]
+    box = UniformBox(-1, 3, 2) if name == "box 2d" else UniformBox(-12, 12, proposal.dim)
+    points = Lebesgue(box).evaluation(200 if proposal.dim < 3 else 60)
+    tolerance = 1e-2 if name == "box 2d" else 1e-8
+    assert integrate(points, proposal.density) == pytest.approx(1, abs=tolerance)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_radial_density_is_normalised(dim: int) -> None:
+    proposal = Radial(dim, 0.5, 20.0)
+    direction = torch.nn.functional.normalize(torch.randn(1, dim, dtype=torch.float64))
+    sphere = 2 * math.pi ** (dim / 2) / math.gamma(dim / 2)
+
+    def shell(t: float) -> float:
+        return sphere * math.exp(dim * t) * float(proposal.density(math.exp(t) * direction))
+
+    mass, _ = quad(shell, math.log(5e-7), math.log(20.0), limit=200)
+    assert mass == pytest.approx(1, abs=1e-8)
+    assert float(proposal.density(30 * direction)) == 0
+
+
+def test_smooth_box_density_is_normalised() -> None:
+    proposal = SmoothBox(-1.0, 2.0, 1)
+
+    def at(u: float) -> float:
+        x = proposal.transform(torch.tensor([[u]], dtype=torch.float64))
+        return float(proposal.density(x) * proposal.weights(torch.tensor([[u]]).double(), x))
+
+    assert quad(at, 0.01, 0.99)[0] == pytest.approx(0.98, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("proposal", "second"),
+    [
+        (Gaussian(1.5, 1), 2.25),
+        (Gaussian(1.5, 3, 1.0), 3.25),
+        (UniformBox(-1, 1, 2), 1 / 3),
+        (SmoothBox(-1, 1, 2), 0.4738),
+        (Gaussian(1.5, 5), 2.25),
+        (Mixture([Gaussian(1.0, 1), Gaussian(1.0, 1, 2.0)]), 3.0),
+    ],
+)
+def test_distributions_evaluate_to_expectations(proposal: Proposal, second: float) -> None:
+    points = Distribution(proposal).evaluation()
+    assert float(points.weight.sum()) == pytest.approx(1, abs=1e-6)
+    assert integrate(points, lambda x: x[:, 0] ** 2) == pytest.approx(second, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "proposal", [Gaussian(1.5, 5), Radial(4, 1.0, 9.0), Mixture([Gaussian(1.5, 2)])]
+)
+def test_evaluation_without_a_rule_is_large_fixed_and_accurate(proposal: Proposal) -> None:
+    measure, dim = Lebesgue(proposal, "plain"), proposal.dim
+    points = measure.evaluation()
+    assert len(points) == 2**16
+    assert torch.equal(points.x, measure.evaluation().x)
+    assert len(measure.evaluation(1000)) == 1000
+    found = integrate(points, lambda x: (-0.5 * x.pow(2).sum(1)).exp())
+    assert found == pytest.approx((2 * math.pi) ** (dim / 2), rel=2e-3)
+
+
+def test_weights_travel_with_their_points(generator: torch.Generator) -> None:
+    proposal = Gaussian(1.0, 2)
+    points = Lebesgue(proposal).sample(50, generator)
+    torch.testing.assert_close(points.weight, 1 / (len(points) * proposal.density(points.x)))
+    part = points.part(slice(3, 9))
+    assert torch.equal(part.weight, points.weight[3:9])
+    assert torch.equal(part.x, points.x[3:9])
+    single = points.to(dtype=torch.float32)
+    assert single.x.dtype == single.weight.dtype == torch.float32
+    index = Indices(5).evaluation().to(dtype=torch.float32)
+    assert index.x.dtype == torch.int64
+    assert index.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("n", [3, 10, 11, 40])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_data_are_drawn_without_replacement_and_unbiased(
+    n: int, weighted: bool, generator: torch.Generator, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal((11, 2))
+    mass = rng.uniform(0.1, 1, 11) if weighted else np.full(11, 1 / 11)
+    measure = Data(x, mass if weighted else None)
+    sums = []
+    for _ in range(300):
+        points = measure.sample(n, generator)
+        assert len(points) == min(n, 11) == len(points.x.unique(dim=0))
+        sums.append(integrate(points, lambda q: q[:, 0].exp()))
+    exact = float(mass @ np.exp(x[:, 0]))
+    assert integrate(measure.evaluation(), lambda q: q[:, 0].exp()) == pytest.approx(exact)
+    assert np.mean(sums) == pytest.approx(exact, abs=4 * np.std(sums) / 300**0.5 + 1e-12)
+
+
+def test_indices_count(generator: torch.Generator) -> None:
+    measure = Indices(20)
+    sums = [integrate(measure.sample(6, generator), lambda i: i.double() ** 2) for _ in range(400)]
+    assert np.mean(sums) == pytest.approx(2470, abs=4 * np.std(sums) / 20)
+    assert integrate(measure.sample(20, generator), lambda i: i.double() ** 2) == 2470
+    assert torch.equal(measure.evaluation().x, torch.arange(20))
+
+
+DATA = Data(torch.tensor([[0.0], [1.0], [3.0]]).double())
+FACTORS: dict[str, tuple[list[Measure], float, float]] = {
+    "lines": ([Lebesgue(Gaussian(1.0, 1)), Lebesgue(UniformBox(0, 2, 1))], 2, 1.0),
+    "line and plane": ([Lebesgue(UniformBox(0, 2, 1)), Lebesgue(Radial(2, 1.0, 14.0))], 3, 1.0),
+    "data": ([DATA, Lebesgue(Gaussian(1.5, 1))], 2, 1.0),
+    "spread apart": ([Lebesgue(Gaussian(1.0, 2), "sobol"), Lebesgue(Gaussian(1.0, 1))], 3, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_products_are_unbiased_also_for_what_does_not_factor(
+    name: str, generator: torch.Generator
+) -> None:
+    factors, dim, _ = FACTORS[name]
+    measure = Product(*factors)
+    assert measure.dim == dim
+
+    def coupled(x: Tensor) -> Tensor:
+        return (-0.5 * x.pow(2).sum(1) + 0.5 * x[:, 0] * x[:, -1]).exp()
+
+    exact = integrate(measure.evaluation(40), coupled)
+    sums = [integrate(measure.sample(60, generator), coupled) for _ in range(400)]
+    assert np.mean(sums) == pytest.approx(exact, abs=4 * np.std(sums) / 20)
+
+
+def test_products_evaluate_on_all_pairs() -> None:
+    measure = Product(Data(torch.randn(3, 2)), Data(torch.randn(4, 1)))
+    points = measure.evaluation()
+    assert len(points.x.unique(dim=0)) == 12
+    torch.testing.assert_close(points.weight, torch.full((12,), 1 / 12).double())
+
+
+def test_three_lines_make_a_manageable_rule() -> None:
+    line = Lebesgue(UniformBox(-6.0, 6.0, 1))
+    points = Product(line, line, line).evaluation()
+    assert len(points) < 10**6
+    found = integrate(points, lambda x: (-x.pow(2).sum(1)).exp())
+    assert found == pytest.approx(math.pi**1.5, rel=1e-8)
+
+
+BAD: list[tuple[Callable[[], Any], str]] = [
+    (lambda: Points(torch.zeros(3, 2), torch.ones(2)), r"3 points need weights of shape \(3,\)"),
+    (lambda: Lebesgue(Gaussian(1.0, 1), "grid"), "unknown sampling 'grid'; known: plain, strat"),
+    (lambda: Lebesgue(Gaussian(1.0, 1)).sample(0, torch.Generator()), "cannot sample 0 points"),
+    (lambda: DATA.sample(0, torch.Generator()), "cannot sample 0 points"),
+    (lambda: Gaussian(0.0, 1), "scale of a Gaussian must be positive"),
+    (lambda: Gaussian([1.0, 2.0], 3), r"must be a number or have 3 entries, got \(2,\)"),
+    (lambda: UniformBox(1.0, 1.0, 2), "low < high on every axis"),
+    (lambda: UniformBox([0, 1], [1, 1], 2), "low < high on every axis"),
+    (lambda: UniformBox(0, math.inf, 1), "low < high on every axis, both finite"),
+    (lambda: Radial(1, 1.0, 5.0), "at least two dimensions, got 1"),
+    (lambda: Radial(2, 5.0, 1.0), "0 < inner < scale < outer"),
+    (lambda: Mixture([]), "components of one dimension"),
+    (lambda: Mixture([Gaussian(1, 1), Gaussian(1, 2)]), "components of one dimension"),
+    (lambda: Mixture([Gaussian(1, 1)], [1, 2]), "one positive weight per component"),
+    (lambda: Mixture([Gaussian(1, 1)], [math.nan]), "one positive weight per component"),
+    (lambda: Data(np.zeros((0, 2))), r"shape \(points, d\), got \(0, 2\)"),
+    (lambda: Data(np.zeros(4)), r"shape \(points, d\), got \(4,\)"),
+    (lambda: Data([[1.0], [math.nan]]), "NaN or Inf; remove those rows"),
+    (lambda: Data([[1.0], [2.0]], [1.0]), r"2 points need weights of shape \(2,\), got \(1,\)"),
+    (lambda: Data([[1.0], [2.0]], [1.0, -1.0]), "masses must be finite and not negative"),
+    (lambda: Indices(0), "at least one element, got size=0"),
+    (lambda: Product(), "at least one factor"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD)
+def test_bad_input_is_refused(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

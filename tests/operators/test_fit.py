@@ -1,0 +1,357 @@
+"""Training recovers planted spectra in order, resumes exactly, and fails clearly."""
+
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from schmidt.compare import subspace_distance
+from schmidt.operators import (
+    Ansatz,
+    Distribution,
+    DivergedError,
+    Gaussian,
+    GaussianEnvelope,
+    IndexTable,
+    Kernel,
+    Lebesgue,
+    Matrix,
+    NestedLowRank,
+    NotSelfAdjointError,
+    Radial,
+    ScaledInputs,
+    Schrodinger,
+    SharedMLP,
+    Training,
+    fit,
+)
+from schmidt.storage import DamagedFileError
+
+QUICK = Training(steps=1500, batch=1000, optimizer="adam", lr=0.03, ema=0.9, dtype="float64")
+
+
+def planted(rows, columns, values, seed=0):
+    rng = np.random.default_rng(seed)
+    u = np.linalg.qr(rng.standard_normal((rows, len(values))))[0]
+    v = np.linalg.qr(rng.standard_normal((columns, len(values))))[0]
+    return u, np.asarray(values), v, (u * values) @ v.T
+
+
+def tables(rows, columns, modes, seed=0, outputs=None):
+    torch.manual_seed(seed)
+    right = IndexTable(columns, modes, outputs=outputs)
+    return right, IndexTable(rows, modes, outputs=outputs)
+
+
+@pytest.mark.parametrize("method", ["sequential", "joint"])
+def test_ordered_singular_vectors_of_a_matrix(method):
+    """Planted spectrum, 60×40, not symmetric: the top 8 subspace by subspace, by norms alone."""
+    values = np.concatenate([[1, 0.8, 0.65, 0.65, 0.5, 0.4, 0.3, 0.25], 0.1 * 0.8 ** np.arange(32)])
+    u, s, v, a = planted(60, 40, values)
+    result = fit(Matrix(a), *tables(60, 40, 8), method=method, training=QUICK)
+    learned = result.learned
+    np.testing.assert_allclose(learned.values, s[:8], rtol=1e-3)
+    left, right = learned.left(np.arange(60)), learned.right(np.arange(40))
+    for group in ([0], [1], [2, 3], [4], [5], [6], [7]):
+        assert subspace_distance(left[:, group], u[:, group]) < 1e-3
+        assert subspace_distance(right[:, group], v[:, group]) < 1e-3
+    approximation = (left * learned.values) @ right.T
+    best = (u[:, :8] * s[:8]) @ v[:, :8].T
+    assert np.abs(approximation - best).max() < 1e-3
+
+
+def test_without_nesting_only_the_subspace_is_found_and_ritz_orders_it():
+    u, s, v, a = planted(30, 20, 0.8 ** np.arange(20))
+    result = fit(Matrix(a), *tables(30, 20, 4), method="none", training=QUICK)
+    assert np.abs(result.spectrum.norm - s[:4]).max() > 1e-2
+    np.testing.assert_allclose(result.factorization.values, s[:4], rtol=1e-6)
+    right = result.factorization.right(np.arange(20))
+    assert max(subspace_distance(right[:, [i]], v[:, [i]]) for i in range(4)) < 1e-5
+
+
+def test_sampled_rows_and_columns_give_the_same_answer():
+    """Batches smaller than the matrix: noisy steps, the same singular values."""
+    _, s, _, a = planted(60, 40, 0.6 ** np.arange(10))
+    training = Training(steps=4000, batch=48, optimizer="adam", lr=0.01, ema=0.999, dtype="float64")
+    result = fit(Matrix(a), *tables(60, 40, 3), training=training)
+    np.testing.assert_allclose(result.spectrum.norm, s[:3], rtol=0.03)
+    np.testing.assert_allclose(result.spectrum.ritz, s[:3], rtol=0.01)
+
+
+def test_svd_of_an_indefinite_form_gives_absolute_eigenvalues():
+    """σ = |λ| and g = sign(λ) f (sec. 2.2)."""
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    eigenvalues = np.concatenate([[1.0, -0.8, 0.6, -0.45], np.linspace(0.1, -0.1, 26)])
+    a = (q * eigenvalues) @ q.T
+    result = fit(Matrix(a), *tables(30, 30, 4), training=QUICK)
+    learned = result.learned
+    np.testing.assert_allclose(learned.values, np.abs(eigenvalues[:4]), rtol=1e-3)
+    f, g = learned.right(np.arange(30)), learned.left(np.arange(30))
+    np.testing.assert_allclose(g, f * np.sign(eigenvalues[:4]), atol=2e-3)
+
+
+def test_evd_finds_the_positive_part_and_zero_functions_beyond():
+    """Theorem C.5: two positive eigenvalues, four modes – the last two vanish, and it says so."""
+    rng = np.random.default_rng(1)
+    q = np.linalg.qr(rng.standard_normal((20, 20)))[0]
+    eigenvalues = np.concatenate([[1.0, 0.5], -np.linspace(0.2, 1.0, 18)])
+    torch.manual_seed(0)
+    result = fit(Matrix((q * eigenvalues) @ q.T), IndexTable(20, 4), training=QUICK)
+    s = result.spectrum
+    np.testing.assert_allclose(s.norm[:2], [1.0, 0.5], rtol=1e-3)
+    assert s.norm[2:].max() < 1e-3
+    assert s.vanished.tolist() == [False, False, True, True]
+    assert s.rank == 2
+    np.testing.assert_allclose(s.ritz[:2], [1.0, 0.5], rtol=1e-6)
+    assert np.isnan(s.ritz[2:]).all()
+
+
+def test_vector_valued_functions_on_a_planted_block_matrix():
+    """Functions with values in R³; inner products are summed over the outputs (D.2)."""
+    u, s, v, a = planted(36, 24, 0.6 ** np.arange(8))
+    result = fit(Matrix(a, block=3), *tables(12, 8, 3, outputs=3), training=QUICK)
+    learned = result.learned
+    np.testing.assert_allclose(learned.values, s[:3], rtol=1e-3)
+    right = learned.right(np.arange(8)).transpose(0, 2, 1).reshape(24, 3)
+    assert max(subspace_distance(right[:, [i]], v[:, [i]]) for i in range(3)) < 1e-3
+
+
+class Shifted(nn.Module):
+    """A user's own module: no jets of its own."""
+
+    def __init__(self, modes):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh())
+        self.out = nn.Linear(32, modes)
+
+    def forward(self, x):
+        return self.out(self.net(x))
+
+
+@pytest.mark.parametrize("method", ["sequential", "joint"])
+def test_true_svd_of_a_kernel_between_two_spaces(method):
+    """k(y, x) not symmetric, X ≠ Y, user modules, against its quadrature SVD."""
+
+    def kernel(y, x):
+        return (-((y - 0.7 * x.T - 0.3) ** 2)).exp()
+
+    form = Kernel(kernel, Distribution(Gaussian(1.0, 1)), Distribution(Gaussian(1.5, 1)))
+    sample = form.evaluation()
+    weighted = (
+        sample.y.weight.sqrt()[:, None] * kernel(sample.y.x, sample.x.x) * sample.x.weight.sqrt()
+    )
+    u, s, vh = np.linalg.svd(weighted.numpy())
+    torch.manual_seed(0)
+    training = Training(steps=1200, batch=400, lr=1e-2, ema=0.99)
+    result = fit(form, Shifted(3), Shifted(3), method=method, training=training)
+    np.testing.assert_allclose(result.spectrum.norm, s[:3], rtol=2e-3)
+    np.testing.assert_allclose(result.factorization.values, s[:3], rtol=1e-4)
+    right = result.learned.right(sample.x.x.numpy()) * sample.x.weight.sqrt().numpy()[:, None]
+    left = result.learned.left(sample.y.x.numpy()) * sample.y.weight.sqrt().numpy()[:, None]
+    for i in range(3):
+        assert subspace_distance(right[:, [i]], vh.T[:, [i]]) < 1e-3
+        assert subspace_distance(left[:, [i]], u[:, [i]]) < 1e-3
+
+
+def oscillator(form="weak"):
+    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    return Schrodinger(lambda x: x.pow(2).sum(1), measure, form=form) + 5.0
+
+
+def small_network(modes=3, seed=0):
+    torch.manual_seed(seed)
+    inputs = ScaledInputs(2, 1.0)
+    return Ansatz(
+        SharedMLP(inputs.features, modes, (24, 24)), GaussianEnvelope([1.0]), inputs=inputs
+    )
+
+
+@pytest.mark.parametrize("form", ["weak", "strong"])
+@pytest.mark.parametrize("optimizer", ["soap", "adam"])
+def test_both_forms_learn_the_oscillator(form, optimizer):
+    """Eigenvalues 5 − 2(n+1): 3, 1, 1."""
+    training = Training(steps=500, batch=400, lr=1e-2, optimizer=optimizer, extra_shift=4.0)
+    result = fit(oscillator(form), small_network(), training=training)
+    weak = oscillator()
+    from schmidt.operators import spectrum
+
+    found = spectrum(weak, result.right).ritz
+    np.testing.assert_allclose(found, [3, 1, 1], atol=5e-3 if optimizer == "soap" else 0.1)
+
+
+def test_results_are_normalised_and_sign_fixed():
+    result = fit(oscillator(), small_network(), training=Training(steps=60, batch=200))
+    sample = result.form.evaluation()
+    for factorization in (result.learned, result.factorization):
+        values = factorization.right(sample.x.x)
+        weights = sample.x.weight[:, None]
+        torch.testing.assert_close(
+            (weights * values**2).sum(0), torch.ones(3).double(), rtol=1e-5, atol=0
+        )
+        size = values.abs()
+        first = (size >= 0.5 * size.max(0).values).int().argmax(0)
+        assert bool((values[first, torch.arange(3)] > 0).all())
+        assert factorization.truncate(2).right(sample.x.x).shape == (len(sample.x), 2)
+    assert not np.allclose(result.learned.values, result.factorization.values)
+
+
+def checkpointed(directory, steps=30, resume=False, seed=0, **settings):
+    training = Training(
+        **{"steps": steps, "batch": 64, "checkpoint_every": 7, "log_every": 5, **settings}
+    )
+    return fit(
+        oscillator(),
+        small_network(seed=seed),
+        training=training,
+        checkpoint=directory,
+        resume=resume,
+    )
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimizer", ["soap", "adam", "rmsprop"])
+def test_a_killed_run_resumes_bit_for_bit(tmp_path, optimizer):
+    whole = checkpointed(tmp_path / "whole", optimizer=optimizer)
+
+    def killer(right, left):
+        raise Stop
+
+    with pytest.raises(Stop):
+        fit(
+            oscillator(),
+            small_network(),
+            training=Training(
+                steps=30, batch=64, checkpoint_every=7, log_every=5, optimizer=optimizer
+            ),
+            checkpoint=tmp_path / "cut",
+            monitor=killer,
+            monitor_every=17,
+        )
+    assert json.loads((tmp_path / "cut/checkpoint.json").read_text())["step"] == 14
+    # another start: everything must come from the checkpoint
+    resumed = checkpointed(tmp_path / "cut", resume=True, seed=5, optimizer=optimizer)
+    for a, b in zip(whole.right.parameters(), resumed.right.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert [h["objective"] for h in whole.history] == [h["objective"] for h in resumed.history]
+
+
+def test_ctrl_c_keeps_the_checkpoint_and_returns_what_there_is(tmp_path):
+    def press(right, left):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    training = Training(steps=30, batch=64, checkpoint_every=1000, log_every=5)
+    cut = fit(
+        oscillator(),
+        small_network(),
+        training=training,
+        checkpoint=tmp_path,
+        monitor=press,
+        monitor_every=11,
+    )
+    assert cut.interrupted
+    assert cut.steps == 11
+    assert np.isfinite(cut.spectrum.ritz).all()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = fit(oscillator(), small_network(), training=training, checkpoint=tmp_path, resume=True)
+    whole = fit(oscillator(), small_network(), training=training)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(again.right.parameters(), whole.right.parameters(), strict=True)
+    )
+
+
+def test_fit_works_outside_the_main_thread():
+    done = []
+    thread = threading.Thread(
+        target=lambda: done.append(
+            fit(oscillator(), small_network(), training=Training(steps=3, batch=32))
+        )
+    )
+    thread.start()
+    thread.join()
+    assert done[0].steps == 3
+
+
+def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path):
+    checkpointed(tmp_path)
+    with pytest.raises(ValueError, match="batch: 64 then, 32 now"):
+        checkpointed(tmp_path, resume=True, batch=32)
+    (tensors,) = tmp_path.glob("*.safetensors")
+    tensors.write_bytes(tensors.read_bytes()[:-10])
+    with pytest.raises(DamagedFileError, match=r"missing or damaged; delete .*checkpoint.json"):
+        checkpointed(tmp_path, resume=True)
+    (tmp_path / "checkpoint.json").write_text("{")
+    with pytest.raises(DamagedFileError, match="not valid JSON"):
+        checkpointed(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("potential", "cause"),
+    [
+        (lambda x: x[:, 0] / 0, "potential or kernel is not finite"),
+        (lambda x: x.pow(2).sum(1), "lower the learning rate"),
+    ],
+)
+def test_nan_stops_with_step_and_cause(potential, cause):
+    form = Schrodinger(potential, Lebesgue(Radial(2, 0.7, 6.0)))
+    rate = 1e-2 if "finite" in cause else 1e25
+    training = Training(steps=40, batch=64, lr=rate, optimizer="sgd", warmup=1)
+    with pytest.raises(DivergedError, match=rf"step \d+: .*{cause}"):
+        fit(form, small_network(), training=training)
+
+
+def test_a_form_that_is_not_self_adjoint_is_refused_with_its_asymmetry():
+    _, _, _, a = planted(20, 20, 0.7 ** np.arange(20))
+    with pytest.raises(NotSelfAdjointError, match="second network `left`"):
+        fit(Matrix(a), IndexTable(20, 3))
+    skew = Kernel(lambda y, x: (-((y - 0.5 * x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1)))
+    with pytest.raises(NotSelfAdjointError, match=r"antisymmetric part of .* is \d+\.\d%"):
+        fit(skew, Shifted(3), training=Training(steps=1, batch=512))
+
+
+def test_a_symmetric_kernel_passes_the_measurement():
+    symmetric = Kernel(lambda y, x: (-((y - x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1)))
+    assert fit(symmetric, Shifted(3), training=Training(steps=1, batch=512)).steps == 1
+
+
+def test_bad_input_says_what_to_do():
+    form = oscillator()
+    with pytest.raises(ValueError, match="unknown method 'sequental'; known: sequential"):
+        fit(form, small_network(), method="sequental")
+    with pytest.raises(ValueError, match=r"must map \d+ points to shape \(\d+, modes\)"):
+        fit(form, nn.Flatten(0))
+    with pytest.raises(ValueError, match="left and right networks disagree"):
+        fit(Matrix(np.ones((3, 2))), IndexTable(2, 2), IndexTable(3, 1))
+    with pytest.raises(ValueError, match="no trainable parameters"):
+        fit(form, small_network().requires_grad_(False))
+    with pytest.raises(ValueError, match="resume needs the directory"):
+        fit(form, small_network(), resume=True)
+    for bad, message in {
+        "steps": "steps must be positive",
+        "batch": "batch must be at least 4",
+        "lr": "lr must be positive",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            Training(**{bad: 0})
+    with pytest.raises(ValueError, match="unknown optimizer 'adamw'; known: soap"):
+        Training(optimizer="adamw")
+
+
+def test_own_optimizer_and_method_objects_are_accepted():
+    training = Training(
+        steps=5, batch=64, optimizer=lambda p, lr: torch.optim.AdamW(p, lr=lr), clip=1.0
+    )
+    method = NestedLowRank.joint(3, weights=[1.0, 0.5, 0.25])
+    result = fit(oscillator(), small_network(), method=method, training=training)
+    assert result.settings["method"] == "NestedLowRank"
+    assert np.isfinite(result.spectrum.norm).all()

@@ -103,20 +103,20 @@ def _image(axis: Axes, values: np.ndarray, extent: Sequence[float]) -> None:
 
 @_styled
 def function_images(
-    learned: np.ndarray,
-    exact: np.ndarray | None,
-    extent: Sequence[float],
+    learned: Sequence[np.ndarray],
+    exact: Sequence[np.ndarray] | None,
+    extents: Sequence[tuple[float, float]],
     labels: Sequence[str],
     per_row: int = 8,
 ) -> Figure:
     """Functions of two coordinates as images, each learned one above the exact one.
 
     Args:
-        learned, exact: (n, n, k) values on a square grid, first axis x.
-        extent: (low, high) of the grid.
+        learned, exact: k arrays (n, n) of values on square grids, first axis x.
+        extents: k pairs (low, high), the windows of the grids.
         labels: k titles.
     """
-    k = learned.shape[2]
+    k = len(learned)
     columns = min(per_row, k)
     bands = -(-k // columns)
     rows = 1 if exact is None else 2
@@ -128,12 +128,12 @@ def function_images(
         band, column = divmod(mode, columns)
         top = axes[band * rows, column]
         top.set_axis_on()
-        _image(top, learned[:, :, mode], extent)
+        _image(top, learned[mode], extents[mode])
         top.set_title(labels[mode], fontsize=8)
         if exact is not None:
             below = axes[band * rows + 1, column]
             below.set_axis_on()
-            _image(below, exact[:, :, mode], extent)
+            _image(below, exact[mode], extents[mode])
         if column == 0:
             top.set_ylabel("learned", fontsize=8)
             if exact is not None:

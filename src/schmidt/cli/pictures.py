@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from schmidt import plotting
+from schmidt.compare import degenerate_groups
 from schmidt.problems import Solution
 
 GRID = 121
@@ -40,14 +41,37 @@ def _functions(solution: Solution) -> plotting.Figure:
         index = np.arange(len(solution.sample.x))
         learned, exact = solution.aligned(index)
         return plotting.function_curves(index, learned[:, :shown], exact[:, :shown], labels)
-    axis = np.linspace(*problem.extent, GRID)
-    dim = solution.sample.x.x.shape[1]
-    if dim == 1:
+    if solution.sample.x.x.shape[1] == 1:
+        axis = np.linspace(*problem.extent, 4 * GRID)
         learned, exact = solution.aligned(axis[:, None])
         return plotting.function_curves(axis, learned[:, :shown], exact[:, :shown], labels)
-    x, y = np.meshgrid(axis, axis, indexing="ij")
-    learned, exact = solution.aligned(np.stack([x.ravel(), y.ravel()], 1))
-    shape = (GRID, GRID, -1)
-    return plotting.function_images(
-        learned[:, :shown].reshape(shape), exact[:, :shown].reshape(shape), problem.extent, labels
-    )
+    images: list[tuple[np.ndarray, np.ndarray]] = []
+    windows = _windows(solution)[:shown]
+    for window in dict.fromkeys(windows):
+        axis = np.linspace(*window, GRID)
+        x, y = np.meshgrid(axis, axis, indexing="ij")
+        learned, exact = solution.aligned(np.stack([x.ravel(), y.ravel()], 1))
+        members = [i for i, w in enumerate(windows) if w == window]
+        images += [(learned[:, i].reshape(x.shape), exact[:, i].reshape(x.shape)) for i in members]
+    if problem.zoom:
+        labels = [f"{label}  (±{w[1]:.0f})" for label, w in zip(labels, windows, strict=True)]
+    return plotting.function_images(*zip(*images, strict=True), windows, labels)
+
+
+def _windows(solution: Solution) -> list[tuple[float, float]]:
+    """One window per mode: the problem's, or where each level has 99.5 % of its mass."""
+    problem, k = solution.problem, solution.judged
+    assert problem.extent is not None
+    if not problem.zoom or problem.exact.right is None:
+        return [problem.extent] * k
+    x, weight = solution.sample.x.x.numpy(), solution.sample.x.weight.numpy()
+    mass = weight[:, None] * problem.exact.right(x, k) ** 2
+    reach = np.abs(x).max(1)
+    order = np.argsort(reach)
+    windows: list[tuple[float, float]] = []
+    for group in degenerate_groups(solution.exact[:k]):
+        inside = mass[order, group].mean(1).cumsum()
+        width = reach[order][np.searchsorted(inside, 0.995 * inside[-1])]
+        width = min(float(np.ceil(width)), problem.extent[1])
+        windows += [(-width, width)] * (group.stop - group.start)
+    return windows

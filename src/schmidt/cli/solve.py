@@ -18,28 +18,33 @@ from schmidt.problems.solve import named
 from schmidt.storage import write_json
 
 
+def _optional(kind: str, default: str = "the problem's") -> Any:
+    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
 @dataclass(frozen=True)
 class SolveOptions:
-    """Learn the leading eigen or singular functions of an operator with neural networks, compare
-    them with the exact ones, print a table and draw pictures."""
+    """What to solve, how, and where to put the results."""
 
     problem: tyro.conf.Positional[str]
-    """Which one; `schmidt problems` lists them. `matrix` needs --file."""
-    modes: int | None = None
+    """Which problem; `schmidt problems` lists them. `matrix` needs --file."""
+    modes: Annotated[int | None, _optional("INT")] = None
     """Number of functions to learn."""
     method: Literal["sequential", "joint", "none"] = "sequential"
     """Nesting: sequential (mode by mode), joint (one weighted objective), none (subspace only)."""
     network: Literal["disjoint", "shared"] = "disjoint"
     """One network per function, or one with a common trunk."""
-    steps: int | None = None
+    steps: Annotated[int | None, _optional("INT")] = None
     """Training steps."""
-    batch: int | None = None
+    batch: Annotated[int | None, _optional("INT")] = None
     """Points per step."""
-    optimizer: Literal["soap", "adam", "rmsprop", "sgd"] | None = None
+    optimizer: Annotated[
+        Literal["soap", "adam", "rmsprop", "sgd"] | None, _optional("soap|adam|rmsprop|sgd")
+    ] = None
     """Optimizer."""
-    lr: float | None = None
+    lr: Annotated[float | None, _optional("FLOAT")] = None
     """Largest learning rate."""
-    extra_shift: float | None = None
+    extra_shift: Annotated[float | None, _optional("FLOAT")] = None
     """Start training on T + c and let c fall to 0; keeps functions from collapsing to zero."""
     seed: int = 0
     """Seed of networks and points."""
@@ -47,14 +52,14 @@ class SolveOptions:
     """Where to train: cpu, cuda, …"""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of training; all results are evaluated in float64."""
-    file: Path | None = None
+    file: Annotated[Path | None, _optional("PATH", "none")] = None
     """The matrix for the problem `matrix`: .npy or .mtx."""
-    resume: bool = False
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Go on from the checkpoint in the output directory, to the same result bit for bit."""
-    out: Path | None = None
-    """Directory for pictures, checkpoint and learned functions. Default schmidt-out/PROBLEM."""
-    json: Path | None = None
-    """Also write all numbers to this file."""
+    out: Annotated[Path | None, _optional("DIR", "schmidt-out/PROBLEM")] = None
+    """Directory for pictures, report, checkpoint and learned functions."""
+    json: Annotated[Path | None, _optional("PATH", "none")] = None
+    """Also write all numbers to this file (they are always in DIR/report.json)."""
 
     def training_settings(self) -> dict[str, Any]:
         given = {
@@ -75,7 +80,12 @@ class SolveOptions:
 
 
 def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
-    """Learn the leading functions of an operator and compare them with the exact ones."""
+    """Learn the leading eigen or singular functions of an operator with neural networks.
+
+    Prints a table of the learned values – by the functions' norms, by Rayleigh quotients, after
+    Rayleigh–Ritz – beside the exact ones, and writes pictures of every function beside the exact
+    one, of the spectrum, of the orthogonality and of the training. Ctrl-C keeps what there is.
+    """
     console = Console()
     problem = options.chosen_problem()
     _check_device(options.device)

@@ -81,5 +81,6 @@ def hydrogen2d() -> Problem:
         exact=Exact(values, functions),
         training=Training(steps=2400, batch=896, lr=1e-2, extra_shift=0.3),
         energy=lambda v: -v,
-        extent=(-50.0, 50.0),
+        extent=(-100.0, 100.0),
+        zoom=True,
     )

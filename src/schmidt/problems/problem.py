@@ -44,7 +44,10 @@ class Problem:
         training: default settings.
         exact: the exact spectrum.
         energy: value of T → physical energy; None where there is none.
-        extent: half-width of the window for pictures, for functions of one or two coordinates.
+        extent: (low, high) of the window for pictures, for functions of one or two coordinates;
+            None on an index set.
+        zoom: show each level in a window of its own size, inside ``extent``.
+        max_modes: the most modes that make sense; None for no limit.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Problem:
     training: Training = field(default_factory=Training)
     energy: Callable[[np.ndarray], np.ndarray] | None = None
     extent: tuple[float, float] | None = None
+    zoom: bool = False
     max_modes: int | None = None
 
     def networks(

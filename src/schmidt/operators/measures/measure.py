@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from schmidt.operators.measures.points import Points
 from schmidt.operators.measures.proposals import Proposal
 
 EVALUATION_POINTS = 2**16
+EVALUATION_LIMIT = 2**20
 EVALUATION_SEED = 20240721
 
 
@@ -78,11 +80,14 @@ class Distribution(_Proposed):
 
     def evaluation(self, n: int | None = None) -> Points:
         rule = self.proposal.rule(n)
-        if rule is None:
-            generator = torch.Generator().manual_seed(EVALUATION_SEED)
-            return Distribution(self.proposal, "sobol").sample(n or EVALUATION_POINTS, generator)
-        x, w = rule
-        return Points(x, w * self.proposal.density(x))
+        if rule is not None:
+            x, w = rule
+            mass = w * self.proposal.density(x)
+            # rules are made for dx: one that cannot integrate p itself is of no use here
+            if abs(float(mass.sum()) - 1) < 1e-3:
+                return Points(x, mass)
+        generator = torch.Generator().manual_seed(EVALUATION_SEED)
+        return Distribution(self.proposal, "sobol").sample(n or EVALUATION_POINTS, generator)
 
 
 class Data(Measure):
@@ -100,8 +105,10 @@ class Data(Measure):
         if self.x.is_floating_point() and not bool(self.x.isfinite().all()):
             raise ValueError("the data contain NaN or Inf; remove those rows first")
         size = len(self.x)
-        mass = torch.full((size,), 1 / size) if weight is None else torch.as_tensor(weight)
-        self.points = Points(self.x, mass.to(torch.float64))
+        mass = torch.as_tensor([1 / size] * size if weight is None else weight, dtype=torch.float64)
+        if not bool(((mass >= 0) & mass.isfinite()).all()):
+            raise ValueError("masses must be finite and not negative")
+        self.points = Points(self.x, mass)
         self.dim = self.x.shape[1]
 
     def sample(self, n: int, generator: torch.Generator) -> Points:
@@ -115,6 +122,8 @@ class Indices(Measure):
     """Counting measure on {0, …, size − 1}: the domain of a matrix."""
 
     def __init__(self, size: int) -> None:
+        if size < 1:
+            raise ValueError(f"an index set needs at least one element, got size={size}")
         self.size = size
         self.dim = 1
         self.points = Points(torch.arange(size), torch.ones(size, dtype=torch.float64))
@@ -128,6 +137,8 @@ class Indices(Measure):
 
 def _subset(points: Points, n: int, generator: torch.Generator) -> Points:
     size = len(points)
+    if n < 1:
+        raise ValueError(f"cannot sample {n} points")
     if n >= size:
         return points
     chosen = torch.randperm(size, generator=generator)[:n]
@@ -153,9 +164,15 @@ class Product(Measure):
         return Points(x, weight)
 
     def evaluation(self, n: int | None = None) -> Points:
-        if self.dim > 3:
-            return super().evaluation(n)
-        rules: Sequence[Points] = [f.evaluation(n) for f in self.factors]
+        """All combinations of the factors' points while they stay below a million, else samples."""
+        for per_axis in (None, 80, 36) if n is None else (n,):
+            rules: Sequence[Points] = [f.evaluation(per_axis) for f in self.factors]
+            if math.prod(len(p) for p in rules) <= EVALUATION_LIMIT:
+                return self._combine(rules)
+        return super().evaluation(n)
+
+    @staticmethod
+    def _combine(rules: Sequence[Points]) -> Points:
         index = torch.cartesian_prod(*[torch.arange(len(p)) for p in rules])
         index = index.reshape(-1, len(rules)).T
         x = torch.cat([p.x[i] for p, i in zip(rules, index, strict=True)], 1)

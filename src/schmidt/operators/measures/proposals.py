@@ -62,8 +62,10 @@ class UniformBox(Proposal):
     ) -> None:
         self.dim = dim
         self.low, self.high = _vector(low, dim, "low"), _vector(high, dim, "high")
-        if not bool((self.low < self.high).all()):
-            raise ValueError(f"a box needs low < high on every axis, got {low} and {high}")
+        if not bool(((self.low < self.high) & (self.high - self.low).isfinite()).all()):
+            raise ValueError(
+                f"a box needs low < high on every axis, both finite, got {low} and {high}"
+            )
         self.aspect = tuple((self.high - self.low).tolist())
 
     def transform(self, u: Tensor) -> Tensor:
@@ -158,7 +160,7 @@ class Mixture(Proposal):
         if not components or len({c.dim for c in components}) != 1:
             raise ValueError("a mixture needs components of one dimension")
         w = torch.as_tensor(weights or [1.0] * len(components), dtype=torch.float64)
-        if len(w) != len(components) or bool((w <= 0).any()):
+        if len(w) != len(components) or not bool((w > 0).all()):
             raise ValueError(f"a mixture needs one positive weight per component, got {weights}")
         self.components, self.shares = list(components), w / w.sum()
         self.dim = components[0].dim

@@ -82,8 +82,8 @@ class _Streams(torch.autograd.Function):
     """h on streams (…, S, B, F): the third-last axis is value, d slopes, perhaps a Laplacian."""
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, dim: int, order: int, h: Activation) -> Tensor:
-        seed = h.seed(u.select(-3, 0))
+    def forward(ctx: Any, u: Tensor, bias: Tensor, dim: int, order: int, h: Activation) -> Tensor:
+        seed = h.seed(u.select(-3, 0) + bias)
         d = h.slopes(seed, order)
         out = torch.empty_like(u)
         out.select(-3, 0).copy_(d[0])
@@ -98,7 +98,7 @@ class _Streams(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         u, *seed = ctx.saved_tensors
         dim, order = ctx.dim, ctx.order
         d = ctx.h.slopes(tuple(seed), order + 1)
@@ -113,11 +113,11 @@ class _Streams(torch.autograd.Function):
             out.select(-3, dim + 1).copy_(d[1] * g_lap)
             value.addcmul_(g_lap, d[2] * lap + d[3] * slope.pow(2).sum(-3))
         out.select(-3, 0).copy_(value)
-        return out, None, None, None
+        return out, value.sum(-2, keepdim=True), None, None, None
 
 
-def activate(u: Tensor, dim: int, order: int, h: Activation) -> Tensor:
-    """Apply ``h`` to streams of shape (…, S, B, F)."""
+def activate(u: Tensor, bias: Tensor, dim: int, order: int, h: Activation) -> Tensor:
+    """h(u + bias) on streams of shape (…, S, B, F), bias (…, 1, F)."""
     if order == 0:
-        return h.plain(u)
-    return _Streams.apply(u, dim, order, h)
+        return h.plain(u + bias.unsqueeze(-3))
+    return _Streams.apply(u, bias, dim, order, h)

@@ -76,8 +76,7 @@ class DisjointMLP(JetModule):
         h = u.streams.reshape(1, streams * points, -1).expand(self.modes, -1, -1)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             z = torch.bmm(h, weight).view(self.modes, streams, points, -1)
-            z[:, 0] += bias
-            h = nonlinear.activate(z, u.dim, u.order, self.activation)
+            h = nonlinear.activate(z, bias, u.dim, u.order, self.activation)
             h = h.view(self.modes, streams * points, -1)
         y = torch.bmm(h, self.readout).view(self.modes, streams, points, -1)
         y = y.permute(1, 2, 0, 3)
@@ -113,9 +112,7 @@ class SharedMLP(JetModule):
     def propagate(self, u: Jet) -> Jet:
         h = u.streams
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            z = h @ weight
-            z[0] += bias
-            h = nonlinear.activate(z, u.dim, u.order, self.activation)
+            h = nonlinear.activate(h @ weight, bias, u.dim, u.order, self.activation)
         y = h @ self.readout
         if self.outputs:
             y = y.view(*y.shape[:2], self.modes, self.outputs)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from schmidt import Factorization
 from schmidt.factorization import fix_signs
 from schmidt.operators import DisjointMLP, Functions
-from schmidt.storage import DamagedFileError, read_tensors
+from schmidt.storage import DamagedFileError, read_json, read_tensors, write_json
 
 SETTINGS = {"seed": 3, "optimizer": "soap", "hidden": [32, 32], "lr": 0.01}
 
@@ -221,6 +221,18 @@ def test_a_new_file_obeys_the_umask(matrix: np.ndarray, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_json_is_strict_atomic_and_keeps_numbers(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "a.json", {"x": np.float32(0.5), "v": torch.arange(2), "p": 1})
+    assert read_json(path) == {"x": 0.5, "v": [0, 1], "p": 1}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(path, {"x": float("nan")})
+    assert read_json(path)["p"] == 1
+    for broken in (b"{", b"", b"\xff\xfe"):
+        path.write_bytes(broken)
+        with pytest.raises(DamagedFileError, match=r"a\.json is not valid JSON .* delete it"):
+            read_json(path)
 
 
 def test_bad_input_is_refused(matrix: np.ndarray) -> None:

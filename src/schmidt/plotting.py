@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from schmidt.storage import write_bytes
 
@@ -76,12 +77,16 @@ def spectrum(
                 modes, np.where(error > 0, error, np.nan), marker, ms=4.5, color=colour, mfc="none"
             )
     axes[0].set(xlabel="mode", ylabel="value", title=title)
+    shown = np.concatenate([*estimates.values(), *([] if exact is None else [exact[:k]])])
+    shown = shown[np.isfinite(shown)]
+    if len(shown) and shown.min() > 0 and shown.max() > 20 * shown.min():
+        axes[0].set_yscale("log")
     axes[0].legend()
     if exact is not None:
         axes[1].set(xlabel="mode", ylabel="relative error", yscale="log", title="relative error")
         axes[1].grid(axis="y", color="#e4e7eb")
     for axis in axes:
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -180,6 +185,8 @@ def orthogonality(gram: np.ndarray, score: float) -> Figure:
     axis.set(
         title=f"orthogonality: mean squared deviation {score:.1e}", xlabel="mode", ylabel="mode"
     )
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_locator(MaxNLocator(integer=True))
     bar = figure.colorbar(image, ax=axis, ticks=[-6, -4, -2, 0], shrink=0.9)
     bar.ax.set_yticklabels(["$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
     bar.set_label("|⟨f$_i$|f$_j$⟩|")
@@ -197,6 +204,10 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
         [h["seconds"] for h in steps], [h["objective"] for h in steps], color=COLOURS[0], lw=1
     )
     axes[0].set(xlabel="seconds", ylabel="objective", title="low-rank approximation objective")
+    settled = [h["objective"] for h in steps[len(steps) // 10 :]]
+    if settled and max(settled) > min(settled):
+        margin = 0.08 * (max(settled) - min(settled))
+        axes[0].set_ylim(min(settled) - margin, max(settled) + margin)
     if errors:
         axes[1].plot(
             [h["seconds"] for h in errors],

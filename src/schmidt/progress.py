@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
-class Progress(AbstractContextManager["Progress"]):
+class Bar(AbstractContextManager["Bar"]):
     """A silent bar."""
 
     def update(self, done: int, note: str = "") -> None:
@@ -25,13 +25,18 @@ class Progress(AbstractContextManager["Progress"]):
         return None
 
 
-class _Terminal(Progress):
+class _Terminal(Bar):
     def __init__(self, total: int, title: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
-        self._bar: Any = Bar(
+        self._bar: Any = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -58,11 +63,11 @@ class _Terminal(Progress):
         self._bar.stop()
 
 
-def progress_bar(total: int, title: str, *, enabled: bool = True) -> Progress:
+def progress_bar(total: int, title: str, *, enabled: bool = True) -> Bar:
     """A bar for ``total`` units of work, silent unless standard error is a terminal."""
     if enabled and sys.stderr.isatty():
         return _Terminal(total, title)
-    return Progress()
+    return Bar()
 
 
 class Interruptible(AbstractContextManager["Interruptible"]):

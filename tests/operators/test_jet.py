@@ -151,7 +151,7 @@ def test_jets_of_different_order_do_not_mix(
     """Broadcasting would silently take a value for a derivative."""
     x = torch.randn(4, dim)
     first, second = (Jet.coordinates(x, order) for order in orders)
-    with pytest.raises(ValueError, match="cannot combine jets of order . and .: lower one"):
+    with pytest.raises(ValueError, match=r"jets of order \d and \d: lower one"):
         combine(first, second)
 
 

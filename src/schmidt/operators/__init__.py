@@ -2,7 +2,7 @@
 
 from schmidt.operators.derivatives import Exact, FiniteDifferences, Hutchinson, JetModule
 from schmidt.operators.differential import Schrodinger, SelfAdjointDifferential
-from schmidt.operators.fit import DivergedError, Fit, fit
+from schmidt.operators.fit import Fit, fit
 from schmidt.operators.form import Form, PointwiseForm, Sample, inner
 from schmidt.operators.functions import Functions
 from schmidt.operators.jet import Jet
@@ -38,6 +38,7 @@ from schmidt.operators.networks import (
     ScaledInputs,
     SharedMLP,
 )
+from schmidt.operators.run import DivergedError, Run
 from schmidt.operators.self_adjoint import NotSelfAdjointError
 from schmidt.operators.soap import SOAP
 from schmidt.operators.spectrum import Spectrum, spectrum
@@ -82,6 +83,7 @@ __all__ = [
     "Product",
     "Proposal",
     "Radial",
+    "Run",
     "Sample",
     "ScaledInputs",
     "Schrodinger",

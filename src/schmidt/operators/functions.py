@@ -29,7 +29,7 @@ class Functions(nn.Module):
     def forward(self, x: Any) -> Any:
         if isinstance(x, np.ndarray):
             with torch.no_grad():
-                out = self._values(torch.from_numpy(x).to(self._device()))
+                out = self._values(torch.from_numpy(x.copy()).to(self._device()))
             values = out.cpu().numpy()
             return values.astype(x.dtype) if np.issubdtype(x.dtype, np.floating) else values
         return self._values(x)

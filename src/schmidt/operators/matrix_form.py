@@ -33,7 +33,8 @@ class Matrix(Form):
             self.a = a.tocsr()
             finite = bool(np.isfinite(self.a.data).all())
         else:
-            self.a = torch.as_tensor(a)
+            # a copy of an array, because torch takes neither reversed nor read-only views
+            self.a = a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
             finite = bool(self.a.isfinite().all())
         if self.a.ndim != 2 or 0 in self.a.shape:
             raise ValueError(f"expected a non-empty matrix, got shape {tuple(self.a.shape)}")

@@ -46,6 +46,11 @@ class SOAP(Optimizer):
             raise ValueError(f"the step size must be positive, got lr={lr}")
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
+        if not all(0 <= decay < 1 for decay in (*betas, precondition_decay)):
+            raise ValueError(
+                "betas and precondition_decay must lie in [0, 1), got "
+                f"{betas} and {precondition_decay}"
+            )
         defaults = {
             "lr": lr,
             "betas": betas,

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,11 @@ from schmidt.operators.measures.proposals import Proposal
 EVALUATION_POINTS = 2**16
 EVALUATION_LIMIT = 2**20
 EVALUATION_SEED = 20240721
+
+
+def _tensor(a: Any) -> Tensor:
+    # a copy of an array, because torch takes neither reversed nor read-only views
+    return a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
 
 
 class Measure(ABC):
@@ -99,13 +105,13 @@ class Data(Measure):
     """
 
     def __init__(self, x: Any, weight: Any | None = None) -> None:
-        self.x = torch.as_tensor(x)
+        self.x = _tensor(x)
         if self.x.ndim != 2 or len(self.x) == 0:
             raise ValueError(f"data must have shape (points, d), got {tuple(self.x.shape)}")
         if self.x.is_floating_point() and not bool(self.x.isfinite().all()):
             raise ValueError("the data contain NaN or Inf; remove those rows first")
         size = len(self.x)
-        mass = torch.as_tensor([1 / size] * size if weight is None else weight, dtype=torch.float64)
+        mass = _tensor([1 / size] * size if weight is None else weight).double()
         if not bool(((mass >= 0) & mass.isfinite()).all()):
             raise ValueError("masses must be finite and not negative")
         self.points = Points(self.x, mass)

@@ -159,7 +159,8 @@ class Mixture(Proposal):
     ) -> None:
         if not components or len({c.dim for c in components}) != 1:
             raise ValueError("a mixture needs components of one dimension")
-        w = torch.as_tensor(weights or [1.0] * len(components), dtype=torch.float64)
+        given = [1.0] * len(components) if weights is None else [float(w) for w in weights]
+        w = torch.tensor(given, dtype=torch.float64)
         if len(w) != len(components) or not bool((w > 0).all()):
             raise ValueError(f"a mixture needs one positive weight per component, got {weights}")
         self.components, self.shares = list(components), w / w.sum()

@@ -2,8 +2,9 @@
 
 from importlib.metadata import version
 
-from schmidt import compare, nesting, operators
+from schmidt import compare, nesting, operators, problems
 from schmidt.factorization import Factorization
+from schmidt.problems import solve
 
 __version__ = version("schmidt")
-__all__ = ["Factorization", "__version__", "compare", "nesting", "operators"]
+__all__ = ["Factorization", "__version__", "compare", "nesting", "operators", "problems", "solve"]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from schmidt.operators import Jet
+from schmidt.operators import Exact, Jet
+from schmidt.operators.derivatives import forward_mode
 
 
 def _double_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Jet:
@@ -30,6 +31,23 @@ def _double_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Jet:
     laplacian = torch.stack(laplacians, 1).reshape(values.shape)
     streams = torch.cat([values[None], gradient.movedim(-1, 0), laplacian[None]])
     return Jet(streams.detach(), dim, 2)
+
+
+def _check_jets(module: nn.Module, x: Tensor) -> None:
+    expected = _double_backward(module, x)
+    forward = forward_mode(module, x, 2)
+    torch.testing.assert_close(forward.streams, expected.streams, rtol=1e-9, atol=1e-9)
+    for order in (0, 1, 2):
+        found = Exact()(module, x, order)
+        assert found.order == order
+        wanted = expected.lower(order).streams
+        torch.testing.assert_close(found.streams, wanted, rtol=1e-10, atol=1e-10)
+
+
+@pytest.fixture
+def check_jets() -> Callable[[nn.Module, Tensor], None]:
+    """(module, points): its jets of every order are those of forward and of reverse mode."""
+    return _check_jets
 
 
 @pytest.fixture

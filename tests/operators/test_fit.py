@@ -66,7 +66,7 @@ def test_ordered_singular_vectors_of_a_matrix(method):
 
 
 def test_without_nesting_only_the_subspace_is_found_and_ritz_orders_it():
-    u, s, v, a = planted(30, 20, 0.8 ** np.arange(20))
+    _, s, v, a = planted(30, 20, 0.8 ** np.arange(20))
     result = fit(Matrix(a), *tables(30, 20, 4), method="none", training=QUICK)
     assert np.abs(result.spectrum.norm - s[:4]).max() > 1e-2
     np.testing.assert_allclose(result.factorization.values, s[:4], rtol=1e-6)
@@ -114,7 +114,7 @@ def test_evd_finds_the_positive_part_and_zero_functions_beyond():
 
 def test_vector_valued_functions_on_a_planted_block_matrix():
     """Functions with values in R³; inner products are summed over the outputs (D.2)."""
-    u, s, v, a = planted(36, 24, 0.6 ** np.arange(8))
+    _, s, v, a = planted(36, 24, 0.6 ** np.arange(8))
     result = fit(Matrix(a, block=3), *tables(12, 8, 3, outputs=3), training=QUICK)
     learned = result.learned
     np.testing.assert_allclose(learned.values, s[:3], rtol=1e-3)

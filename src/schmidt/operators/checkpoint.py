@@ -24,6 +24,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
+    extra_shift: float = 0.0
 
 
 def exists(directory: Path) -> bool:
@@ -59,6 +60,7 @@ def write(
         "settings": dict(settings),
         "optimizer": scalars,
         "history": progress.history,
+        "extra_shift": progress.extra_shift,
     }
     write_json(directory / STATE_FILE, state_file)
     for old in directory.glob("checkpoint-*.safetensors"):
@@ -82,7 +84,7 @@ def read(
     state = read_json(directory / STATE_FILE)
     try:
         stored, path = state["settings"], directory / state["tensors"]
-        progress = Progress(state["step"], state["seconds"], state["history"])
+        progress = Progress(state["step"], state["seconds"], state["history"], state["extra_shift"])
         digest, scalars = state["sha256"], state["optimizer"]
     except (KeyError, TypeError) as error:
         raise DamagedFileError(

@@ -116,7 +116,7 @@ def fit(
     directory = None if checkpoint is None else Path(checkpoint)
     if resume and directory is None:
         raise ValueError("resume needs the directory of the checkpoint")
-    at = run.load(directory) if resume and directory is not None else Progress()
+    at = run.load(directory) if resume and directory is not None else run.start()
     bar = progress_bar(run.training.steps, "training", enabled=progress)
     interrupted = _train(run, at, directory, monitor, monitor_every, bar)
     averaged = run.averaged

@@ -19,6 +19,7 @@ from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.methods import Batch, Method
 from schmidt.operators.self_adjoint import require_self_adjoint
+from schmidt.operators.spectrum import double, moments, rayleigh_ritz
 from schmidt.operators.training import Training
 
 
@@ -57,6 +58,7 @@ class Run:
         if not self.parameters:
             raise ValueError("the network has no trainable parameters")
         self.optimizer = training.make_optimizer(self.parameters)
+        self.extra_shift = self._needed_shift()
         optimizer = training.optimizer
         self.settings = {
             **asdict(training),
@@ -97,6 +99,22 @@ class Run:
     def _draw(self, n: int, generator: torch.Generator) -> Sample:
         return self.form.sample(n, generator).to(self.training.device, self.training.torch_dtype)
 
+    def _needed_shift(self) -> float:
+        """The shift that makes T + c positive on the span of the starting functions, and more."""
+        given = self.training.extra_shift
+        if given is not None:
+            return given
+        sample = self.form.sample(2048, torch.Generator().manual_seed(0)).to("cpu", torch.float64)
+        if "left" in self.networks or not sample.shared:
+            return 0.0
+        start = double(self.networks["right"])
+        found = moments(self.form, start, None, sample, self.derivatives)
+        if not bool(found.pi.isfinite().all()):
+            return 0.0  # the first step will say what is wrong
+        values = rayleigh_ritz(found, True, 1e-4)[0]
+        # later functions, orthogonal to the earlier ones, fall below the span they started in
+        return max(-float(values[-1]), 0.5 * float(values[0]), 0.0)
+
     def batches(self) -> tuple[Batch, Batch]:
         """Two independent halves, the networks evaluated on both at once."""
         samples = [self._draw(self.training.batch // 2, self.generator) for _ in range(2)]
@@ -124,7 +142,7 @@ class Run:
         rate = self.training.learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        shift = self.training.shift(step)
+        shift = self.extra_shift * self.training.annealing(step)
         form = self.form + shift if shift else self.form
         first, second = self.batches()
         surrogate = self.method.surrogate(form, first, second)
@@ -152,6 +170,8 @@ class Run:
                     "the network's values are NaN or Inf; lower the learning rate, lengthen the "
                     "warm-up, or set clip=1.0"
                 )
+            if batch.f.value.abs().max() > 1e12:
+                return "the functions grew without bound; lower the learning rate or set clip=1.0"
             if not bool(batch.f.streams.isfinite().all()):
                 return (
                     "derivatives of the network are NaN or Inf; lower the learning rate, or is it "
@@ -172,7 +192,7 @@ class Run:
             "step": at.step,
             "seconds": at.seconds,
             "lr": self.training.learning_rate(at.step - 1),
-            "shift": self.training.shift(at.step - 1),
+            "shift": self.extra_shift * self.training.annealing(at.step - 1),
             "objective": float(self.method.objective(form, first, second)),
             "values": [round(v, 6) for v in (f * g).sqrt().tolist()],
         }
@@ -186,10 +206,16 @@ class Run:
     def load(self, directory: Path) -> checkpoint.Progress:
         """Take everything from a checkpoint, if there is one."""
         if not checkpoint.exists(directory):
-            return checkpoint.Progress()
-        return checkpoint.read(
+            return self.start()
+        at = checkpoint.read(
             directory, self.settings, self._modules(), self.optimizer, self.generator
         )
+        self.extra_shift = at.extra_shift
+        return at
+
+    def start(self) -> checkpoint.Progress:
+        """The progress of a run that has not begun."""
+        return checkpoint.Progress(extra_shift=self.extra_shift)
 
     def _modules(self) -> dict[str, nn.Module]:
         return {**self.networks, **{f"averaged_{k}": v for k, v in self.averaged.items()}}

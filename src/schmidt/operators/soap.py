@@ -98,12 +98,15 @@ class SOAP(Optimizer):
     @staticmethod
     def _start(state: dict[str, Any], grad: Tensor, max_size: int) -> None:
         state["step"] = 0
-        state["first"], state["second"] = torch.zeros_like(grad), torch.zeros_like(grad)
+        # one memory layout always, so that a resumed run repeats every bit
+        layout = torch.contiguous_format
+        state["first"] = torch.zeros_like(grad, memory_format=layout)
+        state["second"] = torch.zeros_like(grad, memory_format=layout)
         if grad.ndim < 2:
             return
         for side, axis, outer in (("left", -2, _left), ("right", -1, _right)):
             if 1 < grad.shape[axis] <= max_size:
-                state[side] = outer(grad)
+                state[side] = outer(grad).contiguous()
                 state[f"{side}_basis"] = torch.linalg.eigh(state[side])[1].flip(-1).contiguous()
 
 
@@ -138,6 +141,5 @@ def _refresh(state: dict[str, Any], side: str) -> None:
     basis = torch.take_along_dim(basis, order.unsqueeze(-2), -1)
     state["second"] = torch.take_along_dim(
         state["second"], order.unsqueeze(-1 if axis == -2 else -2), axis
-    )
-    # one memory layout always, so that a resumed run repeats every bit
+    ).contiguous()
     state[f"{side}_basis"] = torch.linalg.qr(average @ basis)[0].contiguous()

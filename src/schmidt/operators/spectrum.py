@@ -57,8 +57,8 @@ class Spectrum:
 
 
 def double(function: Function) -> Function:
-    """A float64 copy of a network; other callables as they are."""
-    return copy.deepcopy(function).double() if isinstance(function, nn.Module) else function
+    """A float64 copy of a network on the CPU; other callables as they are."""
+    return copy.deepcopy(function).cpu().double() if isinstance(function, nn.Module) else function
 
 
 @torch.no_grad()
@@ -100,7 +100,11 @@ def _whiten(gram: Tensor, tolerance: float) -> Tensor:
     return scale[:, None] * vectors[:, keep] * values[keep].rsqrt()
 
 
-def _ritz(m: Moments, evd: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+def rayleigh_ritz(m: Moments, evd: bool, tolerance: float) -> tuple[Tensor, Tensor, Tensor]:
+    """T compressed to the span of the functions (A.2): values, and mixing matrices for f and g.
+
+    The Gram matrices are whitened with their eigenvalues below ``tolerance`` (relative) cut off.
+    """
     if evd:
         w = _whiten(m.gram_f, tolerance)
         compressed = w.T @ m.pi @ w
@@ -135,10 +139,6 @@ def spectrum(
     """
     sample = (form.evaluation() if sample is None else sample).to("cpu", torch.float64)
     f, g = double(f), None if g is None else double(g)
-    if isinstance(f, nn.Module):
-        f.cpu()
-    if isinstance(g, nn.Module):
-        g.cpu()
     m = moments(form, f, g, sample, derivatives)
     size_f, size_g = m.gram_f.diagonal().sqrt(), m.gram_g.diagonal().sqrt()
     norm = size_f * size_g
@@ -149,7 +149,7 @@ def spectrum(
         alive = norm.argmax().reshape(1)
         vanished[alive] = False
     grid = torch.meshgrid(alive, alive, indexing="ij")
-    values, mix_f, mix_g = _ritz(
+    values, mix_f, mix_g = rayleigh_ritz(
         Moments(m.gram_f[grid], m.gram_g[grid], m.pi[grid]), g is None, tolerance
     )
     ritz = torch.full_like(norm, float("nan"))

@@ -38,9 +38,10 @@ class Training:
         ema: decay of the exponential moving average of the parameters, which is what is returned;
             shorter, (1 + t)/(10 + t), in the first steps t.
         clip: largest norm of the gradient; None for no clipping.
-        extra_shift: train T + c with c falling linearly from this value to 0. A function whose
-            Rayleigh quotient is negative is pulled to zero, where it would stay; a start with all
-            quotients positive avoids that.
+        extra_shift: for eigenvalues, train T + c with c falling linearly from this value to 0. A
+            function whose Rayleigh quotient is negative is pulled to zero, where it would stay;
+            a start with all quotients positive avoids that. None: as much as the span of the
+            starting functions needs, and at least half of its largest value.
         shift_until: fraction of the steps at which c has reached 0.
         seed: of the points (the networks carry their own initial values).
         device, dtype: where and in what precision to train, e.g. "cpu" and "float32".
@@ -55,7 +56,7 @@ class Training:
     warmup: int = 50
     ema: float = 0.99
     clip: float | None = None
-    extra_shift: float = 0.0
+    extra_shift: float | None = None
     shift_until: float = 0.75
     seed: int = 0
     device: str = "cpu"
@@ -100,6 +101,6 @@ class Training:
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * step / self.steps))
 
-    def shift(self, step: int) -> float:
-        """The annealed extra shift c at a step."""
-        return self.extra_shift * max(0.0, 1 - step / (self.shift_until * self.steps))
+    def annealing(self, step: int) -> float:
+        """The fraction of the extra shift that is left at a step."""
+        return max(0.0, 1 - step / (self.shift_until * self.steps))

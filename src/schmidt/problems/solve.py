@@ -206,7 +206,7 @@ def solve(
         checkpoint=checkpoint,
         resume=resume,
         monitor=_error_monitor(chosen),
-        monitor_every=max(1, training.steps // MONITOR_TIMES),
+        monitor_every=max(50, training.steps // MONITOR_TIMES),
         progress=progress,
     )
     result.settings |= {

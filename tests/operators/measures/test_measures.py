@@ -106,6 +106,7 @@ FACTORS: dict[str, tuple[list[Measure], int]] = {
     "lines": ([Lebesgue(Gaussian(1.0, 1)), Lebesgue(UniformBox(0, 2, 1))], 2),
     "line and plane": ([Lebesgue(UniformBox(0, 2, 1)), Lebesgue(Radial(2, 1.0, 14.0))], 3),
     "data": ([DATA, Lebesgue(Gaussian(1.5, 1))], 2),
+    "three": ([DATA, Lebesgue(UniformBox(0, 1, 1)), Lebesgue(Gaussian(1.0, 1))], 3),
     "spread apart": ([Lebesgue(Gaussian(1.0, 2), "sobol"), Lebesgue(Gaussian(1.0, 1))], 3),
 }
 

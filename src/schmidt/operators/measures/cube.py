@@ -49,8 +49,8 @@ def lattice(n: int, aspect: Sequence[float], generator: torch.Generator) -> Tens
     """A regular grid with random shifts (k ≤ 3); Sobol points beyond.
 
     The first axis is shifted as a whole, every further axis anew for each line of the grid. For
-    smooth integrands that vanish or close up at the ends of every axis – decaying functions in
-    :class:`Radial` coordinates – each draw is a spectrally accurate rule, and over the shifts it
+    smooth integrands that vanish or close up at the ends of every axis – decaying functions of
+    polar coordinates – each draw is a spectrally accurate rule, and over the shifts it
     is unbiased: fresh points every step without the noise of sampling.
     """
     k = len(aspect)

@@ -43,10 +43,10 @@ class Measure(ABC):
 
 
 class _Proposed(Measure):
-    def __init__(self, proposal: Proposal, sampling: str = "lattice") -> None:
+    def __init__(self, proposal: Proposal, sampling: str | None = None) -> None:
         self.proposal = proposal
         self.dim = proposal.dim
-        self.spread = cube.sampling(sampling)
+        self.spread = cube.sampling(sampling or proposal.sampling)
 
     def sample(self, n: int, generator: torch.Generator) -> Points:
         if n < 1:
@@ -62,7 +62,8 @@ class Lebesgue(_Proposed):
 
     Args:
         proposal: density p, positive wherever the functions live.
-        sampling: "lattice" (randomly shifted grid), "stratified" (jittered), "sobol" or "plain".
+        sampling: "lattice" (randomly shifted grid), "stratified" (jittered), "sobol" or "plain";
+            default: what suits the proposal.
     """
 
     def _weigh(self, u: Tensor) -> Points:
@@ -111,7 +112,8 @@ class Data(Measure):
         if self.x.is_floating_point() and not bool(self.x.isfinite().all()):
             raise ValueError("the data contain NaN or Inf; remove those rows first")
         size = len(self.x)
-        mass = _tensor([1 / size] * size if weight is None else weight).double()
+        equal = torch.full((size,), 1 / size, dtype=torch.float64)
+        mass = equal if weight is None else _tensor(weight).double()
         if not bool(((mass >= 0) & mass.isfinite()).all()):
             raise ValueError("masses must be finite and not negative")
         self.points = Points(self.x, mass)

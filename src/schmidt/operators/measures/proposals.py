@@ -19,10 +19,12 @@ class Proposal(ABC):
     Attributes:
         dim: d.
         aspect: one number per axis of the cube: how finely to divide it relative to the others.
+        sampling: the spreading of points that suits the map best.
     """
 
     dim: int
     aspect: tuple[float, ...]
+    sampling: str = "sobol"
 
     @abstractmethod
     def transform(self, u: Tensor) -> Tensor:
@@ -90,6 +92,8 @@ class SmoothBox(UniformBox):
     The map makes any smooth integrand periodic up to its fourth derivative in u, so that randomly
     shifted grids ("lattice" sampling) are accurate to O(n⁻⁵) without any condition at the walls.
     """
+
+    sampling = "lattice"
 
     def transform(self, u: Tensor) -> Tensor:
         return self.low + _sidi(u) * (self.high - self.low)

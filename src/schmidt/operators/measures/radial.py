@@ -18,7 +18,8 @@ class Radial(Proposal):
 
     Radii are spread evenly in log r below ``scale`` and evenly in r above it, so the density grows
     like r^{−d} towards the centre and ∫ h/r stays finite in variance. Against s every integrand
-    that decays is smooth and vanishes at both ends, which makes shifted grids spectrally accurate.
+    that decays is smooth and vanishes at both ends: in the plane, where the angle closes up too,
+    randomly shifted grids are spectrally accurate.
 
     Args:
         dim: d ≥ 2.
@@ -47,6 +48,7 @@ class Radial(Proposal):
         self.low, self.high = (
             y + math.log(-math.expm1(-y)) for y in (inner / scale, outer / scale)
         )
+        self.sampling = "lattice" if dim == 2 else "sobol"
         self.aspect = (aspect, *[1.0] * (dim - 1 if dim <= 3 else dim))
 
     def transform(self, u: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ from schmidt.operators.networks import IndexTable
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Exact, Problem
 
+LARGEST = 4_000_000
+
 
 def read_matrix(path: str | Path) -> Any:
     """A dense (.npy) or sparse/dense Matrix Market (.mtx) matrix."""
@@ -44,9 +46,14 @@ def matrix(source: Any, name: str = "matrix") -> Problem:
     """
     a = read_matrix(source) if isinstance(source, str | Path) else source
     rows, columns = a.shape
+    form = Matrix(a)
+    if rows * columns > LARGEST:
+        raise ValueError(
+            f"a {rows}×{columns} matrix is too large to be checked against a full SVD; "
+            "train on it with schmidt.operators.Matrix and fit"
+        )
     dense = a.toarray() if scipy.sparse.issparse(a) else np.asarray(a)
     u, s, vh = np.linalg.svd(dense, full_matrices=False)
-    form = Matrix(a)
 
     def network(kind: str, modes: int) -> tuple[nn.Module, nn.Module]:
         start = float(np.sqrt(max(s[0], 1e-30) / max(rows, columns)))

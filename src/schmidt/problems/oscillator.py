@@ -46,7 +46,7 @@ def functions(x: np.ndarray, count: int) -> np.ndarray:
 
 def _radii() -> Radial:
     """Smooth functions need no fine core; angular momenta up to 6 need as many angles as radii."""
-    return Radial(2, scale=0.7, outer=6.65, inner=1.5e-3, aspect=1.25)
+    return Radial(2, scale=0.7, outer=6.65, inner=5e-4, aspect=1.25)
 
 
 def network(kind: str, modes: int, largest: float = SHIFT - 2) -> nn.Module:

@@ -55,11 +55,18 @@ def _summary(report: dict[str, Any]) -> list[str]:
             f"subspace distance {report['subspace_distance']:.1e} · angle {angle:.1e} · "
             f"orthogonality {report['orthogonality']:.1e}"
         )
-    if report["vanished_modes"]:
-        first = report["vanished_modes"][0]
+    vanished = report["vanished_modes"]
+    if vanished == list(range(report["modes"] - len(vanished) + 1, report["modes"] + 1)):
+        if vanished:
+            lines.append(
+                f"the last {len(vanished)} modes became zero functions: the operator has no "
+                "positive values left for them"
+            )
+    else:
+        shown = ", ".join(str(mode) for mode in vanished)
         lines.append(
-            f"{len(report['vanished_modes'])} modes became zero functions (first: mode {first}): "
-            "the operator has no positive values left for them"
+            f"modes {shown} are almost zero functions although later ones are not: training has "
+            "not converged; try more --steps or a larger --extra-shift"
         )
     lines.append(f"{report['steps']} steps in {report['seconds']:.1f} s")
     if report["interrupted"]:

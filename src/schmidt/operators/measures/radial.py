@@ -77,13 +77,14 @@ class Radial(Proposal):
         return torch.where(inside, p, torch.zeros_like(p))
 
     def rule(self, n: int | None = None) -> tuple[Tensor, Tensor] | None:
-        """Gauss–Legendre in s, uniform in the angle, Gauss–Legendre in cos θ (d = 3)."""
+        """Gauss–Legendre in t, r = scale·t/(1 − t), from the origin itself out to ``outer``;
+        uniform in the angle, Gauss–Legendre in cos θ (d = 3)."""
         if self.dim > 3:
             return None
         n = n or {2: 160, 3: 80}[self.dim]
-        s, ws = gauss_legendre(n, self.low, self.high)
-        r = self.scale * F.softplus(s, threshold=50)
-        wr = ws * self.scale * torch.sigmoid(s) * r ** (self.dim - 1)
+        t, wt = gauss_legendre(n, 0.0, self.outer / (self.scale + self.outer))
+        r = self.scale * t / (1 - t)
+        wr = wt * self.scale / (1 - t) ** 2 * r ** (self.dim - 1)
         m = {2: 64, 3: 40}[self.dim]
         angle = torch.from_numpy(2 * np.pi * (np.arange(m) + 0.37) / m)
         turn = torch.full((m,), 2 * math.pi / m, dtype=torch.float64)

@@ -36,7 +36,10 @@ def functions(modes: int = 4) -> Functions:
 @pytest.mark.parametrize("kind", ["numpy", "torch", "complex"])
 def test_unpacks_as_numpy_does(kind: str, matrix: np.ndarray) -> None:
     a: Any = {"numpy": matrix, "torch": torch.from_numpy(matrix), "complex": matrix + 1j * matrix}
-    u, s, vh = decompose(a[kind])
+    result = decompose(a[kind])
+    u, s, vh = result
+    with pytest.raises(TypeError, match="len"):  # neither 3 nor the rank
+        len(result)  # type: ignore[arg-type]
     assert type(u) is type(vh) is type(a[kind])
     np.testing.assert_allclose((u * s) @ vh, a[kind], atol=1e-12)
     np.testing.assert_allclose(decompose(a[kind]).reconstruct(), a[kind], atol=1e-12)

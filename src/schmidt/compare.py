@@ -16,14 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.arrays import tensor
+
 Array = Any
 
 
 def _tensor(values: Array) -> Tensor:
-    if not isinstance(values, Tensor):
-        # a copy, because torch takes neither reversed nor read-only views
-        values = torch.from_numpy(np.array(values, dtype=np.float64))
-    return values.detach().to("cpu", torch.float64)
+    return tensor(values, np.float64).detach().to("cpu", torch.float64)
 
 
 def _columns(values: Array, weights: Array | None) -> Tensor:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.arrays import tensor
+
 Side = Any
 """An array of columns (n, k), or a callable on points that returns values (N, k)."""
 
@@ -40,15 +42,10 @@ def fix_signs(columns: Any) -> Any:
     return factors.astype(a.dtype, copy=False)
 
 
-def _tensor(a: Any) -> Tensor:
-    # a copy of an array, because torch takes neither reversed nor read-only views
-    return a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
-
-
 def _matching(values: Any, side: Any) -> Any:
     """The values as the kind of array, and in the precision, of a side."""
     if isinstance(side, Tensor):
-        return _tensor(values).to(side)
+        return tensor(values).to(side)
     return values.detach().cpu().numpy() if isinstance(values, Tensor) else values
 
 
@@ -90,9 +87,6 @@ class Factorization:
     def rank(self) -> int:
         """The number of terms."""
         return len(self.values)
-
-    def __len__(self) -> int:
-        return 3
 
     def __iter__(self) -> Iterator[Any]:
         right = self.right
@@ -139,7 +133,7 @@ class Factorization:
         """
         from schmidt.storage import plain, write_tensors
 
-        tensors = {"values": _tensor(self.values)}
+        tensors = {"values": tensor(self.values)}
         for name, side in (("left", self.left), ("right", self.right)):
             if name == "right" and self.right is self.left:
                 continue
@@ -148,7 +142,7 @@ class Factorization:
             elif callable(side):
                 raise TypeError(f"cannot save {name}: a function must be a torch.nn.Module")
             else:
-                tensors[name] = _tensor(side)
+                tensors[name] = tensor(side)
         header = {
             "kind": "schmidt.Factorization",
             "numpy": str(isinstance(self.values, np.ndarray)),

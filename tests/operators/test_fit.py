@@ -1,10 +1,5 @@
 """Training recovers planted spectra in order, resumes exactly, and fails clearly."""
 
-import json
-import os
-import signal
-import threading
-
 import numpy as np
 import pytest
 import torch
@@ -14,15 +9,12 @@ from schmidt.compare import subspace_distance
 from schmidt.operators import (
     Ansatz,
     Distribution,
-    DivergedError,
     Gaussian,
     GaussianEnvelope,
     IndexTable,
     Kernel,
     Lebesgue,
     Matrix,
-    NestedLowRank,
-    NotSelfAdjointError,
     Radial,
     ScaledInputs,
     Schrodinger,
@@ -30,7 +22,6 @@ from schmidt.operators import (
     Training,
     fit,
 )
-from schmidt.storage import DamagedFileError
 
 QUICK = Training(steps=1500, batch=1000, optimizer="adam", lr=0.03, ema=0.9, dtype="float64")
 
@@ -199,159 +190,3 @@ def test_results_are_normalised_and_sign_fixed():
         assert bool((values[first, torch.arange(3)] > 0).all())
         assert factorization.truncate(2).right(sample.x.x).shape == (len(sample.x), 2)
     assert not np.allclose(result.learned.values, result.factorization.values)
-
-
-def checkpointed(directory, steps=30, resume=False, seed=0, **settings):
-    training = Training(
-        **{"steps": steps, "batch": 64, "checkpoint_every": 7, "log_every": 5, **settings}
-    )
-    return fit(
-        oscillator(),
-        small_network(seed=seed),
-        training=training,
-        checkpoint=directory,
-        resume=resume,
-    )
-
-
-class Stop(Exception):
-    pass
-
-
-@pytest.mark.parametrize("optimizer", ["soap", "adam", "rmsprop"])
-def test_a_killed_run_resumes_bit_for_bit(tmp_path, optimizer):
-    whole = checkpointed(tmp_path / "whole", optimizer=optimizer)
-
-    def killer(right, left):
-        raise Stop
-
-    with pytest.raises(Stop):
-        fit(
-            oscillator(),
-            small_network(),
-            training=Training(
-                steps=30, batch=64, checkpoint_every=7, log_every=5, optimizer=optimizer
-            ),
-            checkpoint=tmp_path / "cut",
-            monitor=killer,
-            monitor_every=17,
-        )
-    assert json.loads((tmp_path / "cut/checkpoint.json").read_text())["step"] == 14
-    # another start: everything must come from the checkpoint
-    resumed = checkpointed(tmp_path / "cut", resume=True, seed=5, optimizer=optimizer)
-    for a, b in zip(whole.right.parameters(), resumed.right.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert [h["objective"] for h in whole.history] == [h["objective"] for h in resumed.history]
-
-
-def test_ctrl_c_keeps_the_checkpoint_and_returns_what_there_is(tmp_path):
-    def press(right, left):
-        os.kill(os.getpid(), signal.SIGINT)
-        return {}
-
-    training = Training(steps=30, batch=64, checkpoint_every=1000, log_every=5)
-    cut = fit(
-        oscillator(),
-        small_network(),
-        training=training,
-        checkpoint=tmp_path,
-        monitor=press,
-        monitor_every=11,
-    )
-    assert cut.interrupted
-    assert cut.steps == 11
-    assert np.isfinite(cut.spectrum.ritz).all()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    again = fit(oscillator(), small_network(), training=training, checkpoint=tmp_path, resume=True)
-    whole = fit(oscillator(), small_network(), training=training)
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(again.right.parameters(), whole.right.parameters(), strict=True)
-    )
-
-
-def test_fit_works_outside_the_main_thread():
-    done = []
-    thread = threading.Thread(
-        target=lambda: done.append(
-            fit(oscillator(), small_network(), training=Training(steps=3, batch=32))
-        )
-    )
-    thread.start()
-    thread.join()
-    assert done[0].steps == 3
-
-
-def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path):
-    checkpointed(tmp_path)
-    with pytest.raises(ValueError, match="batch: 64 then, 32 now"):
-        checkpointed(tmp_path, resume=True, batch=32)
-    (tensors,) = tmp_path.glob("*.safetensors")
-    tensors.write_bytes(tensors.read_bytes()[:-10])
-    with pytest.raises(DamagedFileError, match=r"missing or damaged; delete .*checkpoint.json"):
-        checkpointed(tmp_path, resume=True)
-    (tmp_path / "checkpoint.json").write_text("{")
-    with pytest.raises(DamagedFileError, match="not valid JSON"):
-        checkpointed(tmp_path, resume=True)
-
-
-@pytest.mark.parametrize(
-    ("potential", "cause"),
-    [
-        (lambda x: x[:, 0] / 0, "potential or kernel is not finite"),
-        (lambda x: x.pow(2).sum(1), "lower the learning rate"),
-    ],
-)
-def test_nan_stops_with_step_and_cause(potential, cause):
-    form = Schrodinger(potential, Lebesgue(Radial(2, 0.7, 6.0)))
-    rate = 1e-2 if "finite" in cause else 1e25
-    training = Training(steps=40, batch=64, lr=rate, optimizer="sgd", warmup=1)
-    with pytest.raises(DivergedError, match=rf"step \d+: .*{cause}"):
-        fit(form, small_network(), training=training)
-
-
-def test_a_form_that_is_not_self_adjoint_is_refused_with_its_asymmetry():
-    _, _, _, a = planted(20, 20, 0.7 ** np.arange(20))
-    with pytest.raises(NotSelfAdjointError, match="second network `left`"):
-        fit(Matrix(a), IndexTable(20, 3))
-    skew = Kernel(lambda y, x: (-((y - 0.5 * x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1)))
-    with pytest.raises(NotSelfAdjointError, match=r"antisymmetric part of .* is \d+\.\d%"):
-        fit(skew, Shifted(3), training=Training(steps=1, batch=512))
-
-
-def test_a_symmetric_kernel_passes_the_measurement():
-    symmetric = Kernel(lambda y, x: (-((y - x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1)))
-    assert fit(symmetric, Shifted(3), training=Training(steps=1, batch=512)).steps == 1
-
-
-def test_bad_input_says_what_to_do():
-    form = oscillator()
-    with pytest.raises(ValueError, match="unknown method 'sequental'; known: sequential"):
-        fit(form, small_network(), method="sequental")
-    with pytest.raises(ValueError, match=r"must map \d+ points to shape \(\d+, modes\)"):
-        fit(form, nn.Flatten(0))
-    with pytest.raises(ValueError, match="left and right networks disagree"):
-        fit(Matrix(np.ones((3, 2))), IndexTable(2, 2), IndexTable(3, 1))
-    with pytest.raises(ValueError, match="no trainable parameters"):
-        fit(form, small_network().requires_grad_(False))
-    with pytest.raises(ValueError, match="resume needs the directory"):
-        fit(form, small_network(), resume=True)
-    for bad, message in {
-        "steps": "steps must be positive",
-        "batch": "batch must be at least 4",
-        "lr": "lr must be positive",
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            Training(**{bad: 0})
-    with pytest.raises(ValueError, match="unknown optimizer 'adamw'; known: soap"):
-        Training(optimizer="adamw")
-
-
-def test_own_optimizer_and_method_objects_are_accepted():
-    training = Training(
-        steps=5, batch=64, optimizer=lambda p, lr: torch.optim.AdamW(p, lr=lr), clip=1.0
-    )
-    method = NestedLowRank.joint(3, weights=[1.0, 0.5, 0.25])
-    result = fit(oscillator(), small_network(), method=method, training=training)
-    assert result.settings["method"] == "NestedLowRank"
-    assert np.isfinite(result.spectrum.norm).all()

@@ -1,11 +1,14 @@
 """Forms: their algebra, their agreement with each other and with exact matrix elements."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
-import scipy.sparse
 import torch
+from scipy.linalg import eigh
+from scipy.optimize import brentq
+from scipy.special import airy
 
 from schmidt.operators import (
     Distribution,
@@ -13,12 +16,12 @@ from schmidt.operators import (
     Jet,
     Kernel,
     Lebesgue,
-    Matrix,
     Radial,
     Schrodinger,
     SelfAdjointDifferential,
     SmoothBox,
     UniformBox,
+    Weighted,
     inner,
 )
 from schmidt.operators.derivatives import forward_mode
@@ -72,7 +75,7 @@ def test_sturm_liouville_with_weight_and_matrix_diffusion():
     np.testing.assert_allclose(pi.numpy(), expected, atol=1e-10)
 
 
-def test_scalar_and_matrix_diffusion_agree_and_the_density_divides():
+def test_scalar_and_matrix_diffusion_agree():
     measure = Lebesgue(Gaussian(1.2, 2))
     field = lambda x: 1 + x[:, 0] ** 2  # noqa: E731
     scalar = SelfAdjointDifferential(measure, diffusion=field)
@@ -81,11 +84,98 @@ def test_scalar_and_matrix_diffusion_agree_and_the_density_divides():
     )
     a, b = (on_quadrature(f, gaussians)[0] for f in (scalar, matrix))
     torch.testing.assert_close(a, b)
-    weighted = SelfAdjointDifferential(measure, density=lambda x: 2 + 0 * x[:, 0])
-    plain = SelfAdjointDifferential(measure)
-    torch.testing.assert_close(
-        on_quadrature(weighted, gaussians)[0] * 2, on_quadrature(plain, gaussians)[0]
-    )
+
+
+def ritz(form, size=24):
+    """Eigenvalues of −T in the span of sines."""
+    modes = math.pi * torch.arange(1, size + 1)
+    pi, jet, sample = on_quadrature(form, lambda x: torch.sin(modes.to(x) * x))
+    gram = inner(jet.value, jet.value, sample.x.weight)
+    return eigh(-pi.numpy(), gram.numpy(), eigvals_only=True)
+
+
+def airy_eigenvalues(count):
+    """Of −f″ = λ(1+x)f on [0,1]: f is an Airy function of −λ^{1/3}(1+x), zero at both ends."""
+
+    def wronskian(value):
+        (a0, _, b0, _), (a1, _, b1, _) = (airy(-(value ** (1 / 3)) * x) for x in (1.0, 2.0))
+        return a0 * b1 - a1 * b0
+
+    grid = np.arange(1.0, 300.0)
+    pairs = itertools.pairwise(grid)
+    roots = [brentq(wronskian, a, b) for a, b in pairs if wronskian(a) * wronskian(b) < 0]
+    return np.array(roots[:count])
+
+
+def test_a_weight_on_the_right_gives_the_generalised_eigenvalues():
+    measure = Weighted(Lebesgue(UniformBox(0, 1, 1)), lambda x: 1 + x[:, 0])
+    exact = airy_eigenvalues(3)
+    np.testing.assert_allclose(exact, [6.548, 26.46, 59.67], rtol=2e-4)
+    np.testing.assert_allclose(ritz(SelfAdjointDifferential(measure))[:3], exact, rtol=1e-6)
+
+
+def test_a_weight_changes_inner_products_only():
+    plain = Lebesgue(UniformBox(0, 1, 1))
+    fields = {"diffusion": lambda x: 1 + x[:, 0], "potential": lambda x: 3.0}
+    heavy = Weighted(plain, lambda x: 2 + x[:, 0].sin())
+    a, b = (on_quadrature(SelfAdjointDifferential(m, **fields), sines)[0] for m in (plain, heavy))
+    torch.testing.assert_close(a, b)
+    sample = SelfAdjointDifferential(heavy).sample(64, torch.Generator().manual_seed(0))
+    weights = plain.sample(64, torch.Generator().manual_seed(0)).weight
+    restored = SelfAdjointDifferential(heavy)._plain(sample.to("cpu", torch.float32))
+    torch.testing.assert_close(restored, weights.float())
+
+
+def test_an_operator_cannot_divide_by_a_density_of_zero():
+    measure = Weighted(Lebesgue(UniformBox(-1, 1, 1)), lambda x: x[:, 0].clamp_min(0))
+    with pytest.raises(ValueError, match="must be positive"):
+        on_quadrature(SelfAdjointDifferential(measure), sines)
+
+
+@pytest.mark.parametrize("form", ["weak", "strong"])
+def test_a_field_may_be_a_number(form):
+    measure = Lebesgue(Gaussian(1.2, 2))
+    fields = [lambda x: 0.1, lambda x: torch.tensor(0.1).double(), lambda x: 0.1 + 0 * x[:, 0]]
+    a, b, c = (on_quadrature(Schrodinger(v, measure, form=form), gaussians)[0] for v in fields)
+    torch.testing.assert_close(a, c)
+    torch.testing.assert_close(b, c)
+
+
+def test_fields_follow_the_precision_of_the_points():
+    """Constants of float64 in the fields leave a float32 training in float32."""
+    measure = Weighted(Lebesgue(Gaussian(1.0, 2)), lambda x: 1 + x[:, 0].double() ** 2)
+    constants = torch.tensor([1.0, 2.0], dtype=torch.float64)
+
+    def matrices(x):
+        return torch.diag(constants).expand(len(x), 2, 2)
+
+    forms = [
+        Schrodinger(lambda x: (x * constants).sum(1), measure, form="strong"),
+        SelfAdjointDifferential(
+            measure, diffusion=matrices, potential=lambda x: x @ constants.to(x)
+        ),
+        SelfAdjointDifferential(measure, diffusion=lambda x: (x * constants).pow(2).sum(1)),
+    ]
+    for form in forms:
+        sample = form.sample(32, torch.Generator().manual_seed(0))
+        found = []
+        for dtype in (torch.float32, torch.float64):
+            cast = sample.to("cpu", dtype)
+            jet = forward_mode(gaussians, cast.x.x, form.order)
+            found.append(form.matrix(jet, jet, cast))
+        assert found[0].dtype == torch.float32
+        torch.testing.assert_close(found[0].double(), found[1], rtol=1e-3, atol=1e-3)
+
+
+def test_each_field_is_evaluated_once():
+    calls = []
+
+    def field(x):
+        calls.append(len(x))
+        return 1 + x[:, 0] ** 2
+
+    on_quadrature(SelfAdjointDifferential(Lebesgue(Gaussian(1.0, 2)), diffusion=field), gaussians)
+    assert len(calls) == 1
 
 
 def test_an_asymmetric_diffusion_is_refused():
@@ -149,31 +239,15 @@ def test_wrong_field_and_kernel_shapes_are_named():
     form = Schrodinger(lambda x: x, Lebesgue(Gaussian(1.0, 2)))
     with pytest.raises(ValueError, match=r"the potential must map points \(B, d\)"):
         on_quadrature(form, gaussians)
+    for shape in ((2,), (3, 3), (2, 2, 2)):
+        form = SelfAdjointDifferential(
+            Lebesgue(Gaussian(1.0, 2)), diffusion=lambda x, shape=shape: x.new_ones(shape)
+        )
+        with pytest.raises(ValueError, match=r"the diffusion must map points \(B, d\)"):
+            on_quadrature(form, gaussians)
     kernel = Kernel(lambda y, x: (y - x).exp(), Distribution(Gaussian(1.0, 1)))
     with pytest.raises(ValueError, match="the kernel must return shape"):
         on_quadrature(kernel, lambda x: x)
-
-
-@pytest.mark.parametrize("kind", ["dense", "tensor", "sparse"])
-def test_a_matrix_form_is_its_matrix(kind):
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((6, 4))
-    given = {"dense": a, "tensor": torch.tensor(a), "sparse": scipy.sparse.coo_matrix(a)}[kind]
-    form = Matrix(given)
-    f, g = rng.standard_normal((4, 3)), rng.standard_normal((6, 2))
-    sample = form.evaluation()
-    jets = [Jet(torch.tensor(v)[None], 1, 0) for v in (g, f)]
-    np.testing.assert_allclose(form.matrix(*jets, sample).numpy(), g.T @ a @ f)
-    np.testing.assert_allclose(form.action(jets[1], sample).numpy(), a @ f)
-
-
-def test_matrix_form_refuses_what_it_cannot_read():
-    with pytest.raises(ValueError, match="NaN"):
-        Matrix(np.array([[1.0, np.nan]]))
-    with pytest.raises(ValueError, match="non-empty matrix"):
-        Matrix(np.ones(3))
-    with pytest.raises(ValueError, match="block=2"):
-        Matrix(np.ones((3, 4)), block=2)
 
 
 def test_radial_points_tame_the_coulomb_singularity():

@@ -122,12 +122,12 @@ def test_reports_use_ritz_values_on_held_out_points():
     assert {"seed", "steps", "batch", "lr", "method", "network"} <= set(report["settings"])
 
 
-@pytest.mark.parametrize("kind", ["npy", "mtx", "array"])
-def test_a_matrix_is_checked_against_numpy(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "scale"), [("npy", 7.0), ("mtx", 1e6), ("array", 1e-4)])
+def test_a_matrix_is_checked_against_numpy(tmp_path, kind, scale):
     rng = np.random.default_rng(0)
     u = np.linalg.qr(rng.standard_normal((30, 20)))[0]
     v = np.linalg.qr(rng.standard_normal((20, 20)))[0]
-    a = 7.0 * (u * 0.6 ** np.arange(20)) @ v.T
+    a = scale * (u * 0.6 ** np.arange(20)) @ v.T
     source = a
     if kind == "npy":
         source = tmp_path / "a.npy"
@@ -142,6 +142,33 @@ def test_a_matrix_is_checked_against_numpy(tmp_path, kind):
     assert report["subspace_distance"] < 1e-3
     left = solution.factorization.left(np.arange(30))
     np.testing.assert_allclose(np.abs(left.T @ u[:, :4]), np.eye(4), atol=1e-2)
+
+
+def test_a_rank_deficient_matrix_is_judged_on_what_it_has():
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((20, 3)) @ rng.standard_normal((3, 15))
+    solution = solve(matrix(a), modes=5, steps=1500)
+    assert solution.judged == 3
+    assert solution.mean_relative_error < 1e-5
+    assert solution.comparison.subspace_distance < 1e-5
+    assert solution.report()["vanished_modes"] == [4, 5]
+
+
+@pytest.mark.parametrize("modes", [2, 5])
+def test_modes_that_end_inside_a_level_are_judged_on_the_whole_level(modes):
+    solution = solve(oscillator2d(8.0), modes=modes, steps=400, batch=400)
+    assert solution.mean_relative_error < 1e-3
+    assert solution.comparison.subspace_distance < 1e-3
+    assert solution.comparison.angle_distance.max() < 0.05
+    x = np.array([[0.3, -0.2], [1.0, 0.5]])
+    np.testing.assert_allclose(*solution.aligned(x), atol=0.03)
+
+
+def test_unnested_training_is_judged_by_its_ritz_functions():
+    solution = solve("gaussian-kernel", method="none", modes=3, steps=400, batch=300)
+    assert solution.report()["functions"] == "ritz"
+    assert solution.mean_relative_error < 1e-3
+    assert solution.comparison.subspace_distance < 1e-3
 
 
 def test_bad_input_says_what_to_do(tmp_path):

@@ -35,7 +35,7 @@ def draw(solution: Solution, out: Path) -> list[Path]:
 
 def _functions(solution: Solution) -> plotting.Figure:
     problem = solution.problem
-    shown = min(solution.judged, MAX_SHOWN)
+    shown = min(solution.compared, MAX_SHOWN)
     labels = [f"{i + 1}: {v:.4g}" for i, v in enumerate(solution.spectrum.ritz[:shown])]
     if problem.extent is None:
         index = np.arange(len(solution.sample.x))
@@ -60,12 +60,12 @@ def _functions(solution: Solution) -> plotting.Figure:
 
 def _windows(solution: Solution) -> list[tuple[float, float]]:
     """One window per mode: the problem's, or where each level has 99.5 % of its mass."""
-    problem, k = solution.problem, solution.judged
+    problem, k = solution.problem, solution.compared
     assert problem.extent is not None
     if not problem.zoom or problem.exact.right is None:
         return [problem.extent] * k
     x, weight = solution.sample.x.x.numpy(), solution.sample.x.weight.numpy()
-    mass = weight[:, None] * problem.exact.right(x, k) ** 2
+    mass = weight[:, None] * solution.exact_functions(x) ** 2
     reach = np.abs(x).max(1)
     order = np.argsort(reach)
     windows: list[tuple[float, float]] = []

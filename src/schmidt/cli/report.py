@@ -29,14 +29,19 @@ def print_report(console: Console, solution: Solution) -> None:
         strict=True,
     )
     for index, (norm, rayleigh, ritz, exact, error) in enumerate(rows):
-        if index + 1 in report["vanished_modes"]:
-            cells = [_value(norm), "–", "–", _value(exact), "zero function"]
-        else:
-            cells = [_value(norm), _value(rayleigh), _value(ritz), _value(exact), _error(error)]
+        zero = index + 1 in report["vanished_modes"]
+        beyond = zero and index >= report["judged_modes"]
+        shown = "zero function" if beyond else _error(error)
+        cells = [
+            _value(norm),
+            "–" if zero else _value(rayleigh),
+            _value(ritz),
+            _value(exact),
+            shown,
+        ]
         if energies:
             cells.append(_value(energies[index]))
-        style = "dim" if index + 1 in report["vanished_modes"] else ""
-        table.add_row(str(index + 1), *cells, style=style)
+        table.add_row(str(index + 1), *cells, style="dim" if beyond else "")
     console.print()
     console.print(table)
     console.print()
@@ -51,22 +56,22 @@ def _summary(report: dict[str, Any]) -> list[str]:
     ]
     if report["subspace_distance"] is not None:
         angle = sum(report["angle_distance"]) / len(report["angle_distance"])
+        ritz = " (of the Ritz functions)" if report["functions"] == "ritz" else ""
         lines.append(
             f"subspace distance {report['subspace_distance']:.1e} · angle {angle:.1e} · "
-            f"orthogonality {report['orthogonality']:.1e}"
+            f"orthogonality {report['orthogonality']:.1e}{ritz}"
         )
-    vanished = report["vanished_modes"]
-    if vanished == list(range(report["modes"] - len(vanished) + 1, report["modes"] + 1)):
-        if vanished:
-            lines.append(
-                f"the last {len(vanished)} modes became zero functions: the operator has no "
-                "positive values left for them"
-            )
-    else:
+    vanished, expected = report["vanished_modes"], report["modes"] - report["judged_modes"]
+    if len(vanished) > expected:
         shown = ", ".join(str(mode) for mode in vanished)
         lines.append(
-            f"modes {shown} are almost zero functions although later ones are not: training has "
-            "not converged; try more --steps or a larger --extra-shift"
+            f"modes {shown} are almost zero functions although the operator has positive values "
+            "for them: training has not converged; try more --steps or a larger --extra-shift"
+        )
+    elif vanished:
+        lines.append(
+            f"{len(vanished)} modes became zero functions: the operator has no positive values "
+            "left for them"
         )
     lines.append(f"{report['steps']} steps in {report['seconds']:.1f} s")
     if report["interrupted"]:

@@ -12,9 +12,8 @@ from rich.console import Console
 
 from schmidt.cli.pictures import draw
 from schmidt.cli.report import print_report
-from schmidt.problems import Problem, Solution, matrix
+from schmidt.problems import Problem, Solution, matrix, named
 from schmidt.problems import solve as solve_problem
-from schmidt.problems.solve import named
 from schmidt.storage import write_json
 
 

@@ -22,6 +22,7 @@ from schmidt.operators.measures import (
     Radial,
     SmoothBox,
     UniformBox,
+    Weighted,
 )
 from schmidt.operators.methods import Batch, Method, NestedLowRank
 from schmidt.operators.networks import (
@@ -93,6 +94,7 @@ __all__ = [
     "Spectrum",
     "Training",
     "UniformBox",
+    "Weighted",
     "fit",
     "inner",
     "spectrum",

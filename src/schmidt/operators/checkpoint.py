@@ -40,7 +40,10 @@ def write(
     generator: torch.Generator,
 ) -> None:
     """Write tensors first, then the json that points to them, then remove older tensors."""
-    tensors: dict[str, Tensor] = {"generator": generator.get_state()}
+    tensors: dict[str, Tensor] = {
+        "generator": generator.get_state(),
+        "torch": torch.get_rng_state(),
+    }
     for name, module in modules.items():
         tensors |= {f"{name}/{k}": v.clone() for k, v in module.state_dict().items()}
     scalars: dict[str, Any] = {}
@@ -112,6 +115,7 @@ def read(
         optimizer_state["state"].setdefault(int(index), {})[field_name] = value
     optimizer.load_state_dict(optimizer_state)
     generator.set_state(tensors["generator"])
+    torch.set_rng_state(tensors["torch"])
     return progress
 
 

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from schmidt.operators.form import PointwiseForm, Sample, inner
 from schmidt.operators.jet import Jet
-from schmidt.operators.measures import Measure
-
-Field = Callable[[Tensor], Tensor]
-"""A scalar field: points (B, d) to values (B,)."""
-
-
-def _evaluate(field: Field, x: Tensor, name: str) -> Tensor:
-    values = field(x)
-    if values.shape != x.shape[:1]:
-        raise ValueError(
-            f"{name} must map points (B, d) to values (B,): it gave {tuple(values.shape)} for "
-            f"points {tuple(x.shape)}"
-        )
-    return values
+from schmidt.operators.measures import Measure, Weighted
+from schmidt.operators.measures.field import Field, cast, evaluate
 
 
 def _against(field: Tensor, values: Tensor) -> Tensor:
@@ -61,12 +47,12 @@ class Schrodinger(PointwiseForm):
         if self.form == "strong":
             return inner(g.value, self.action(f, sample), sample.x.weight)
         w = sample.x.weight
-        v = _evaluate(self.potential, sample.x.x, "the potential")
+        v = evaluate(self.potential, sample.x.x, "the potential")
         return -self.kinetic * inner(g.gradient, f.gradient, w) - inner(g.value, f.value, w * v)
 
     def action(self, f: Jet, sample: Sample) -> Tensor:
         """∇²f − V f; needs jets of order 2."""
-        v = _evaluate(self.potential, sample.x.x, "the potential")
+        v = evaluate(self.potential, sample.x.x, "the potential")
         return self.kinetic * f.laplacian - _against(v, f.value)
 
 
@@ -76,10 +62,10 @@ class SelfAdjointDifferential(PointwiseForm):
     ⟨g|T f⟩ = −∫ (a ∇g·∇f + V g f) dx and ⟨g|f⟩ = ∫ ρ g f dx.
 
     Args:
-        measure: μ = ρ dx.
+        measure: dx; or ρ dx as ``Weighted(dx, ρ)`` with ρ > 0, for a weight on the right of
+            −∇·(a ∇f) + V f = λ ρ f. (Weight a product as a whole, not its factors.)
         diffusion: a, scalar field (B,) or matrix field (B, d, d), symmetric; default 1.
         potential: V, default 0.
-        density: ρ as a field; default 1 (then ``measure`` is dx).
     """
 
     order = 1
@@ -91,26 +77,45 @@ class SelfAdjointDifferential(PointwiseForm):
         *,
         diffusion: Field | None = None,
         potential: Field | None = None,
-        density: Field | None = None,
     ) -> None:
         super().__init__(measure)
-        self.diffusion, self.potential, self.density = diffusion, potential, density
+        self.diffusion, self.potential = diffusion, potential
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
-        x, w = sample.x.x, sample.x.weight
-        if self.density is not None:
-            w = w / _evaluate(self.density, x, "the density")
+        x, w = sample.x.x, self._plain(sample)
         flux, weight = f.gradient, w
         if self.diffusion is not None:
-            a = self.diffusion(x)
+            a = cast(self.diffusion(x), x, "the diffusion")
             if a.ndim == 3:
-                if not torch.allclose(a, a.mT, atol=1e-6):
-                    raise ValueError("the diffusion matrix must be symmetric")
-                flux = torch.einsum("bde,b...e->b...d", a, flux)
+                flux = torch.einsum("bde,b...e->b...d", _symmetric(a, x), flux)
             else:
-                weight = w * _evaluate(self.diffusion, x, "the diffusion")
+                weight = w * evaluate(lambda _: a, x, "the diffusion")
         out = -inner(g.gradient, flux, weight)
         if self.potential is not None:
-            v = _evaluate(self.potential, x, "the potential")
+            v = evaluate(self.potential, x, "the potential")
             out = out - inner(g.value, f.value, w * v)
         return out
+
+    def _plain(self, sample: Sample) -> Tensor:
+        """The weights of dx, from those of ρ dx."""
+        if not isinstance(self.measure, Weighted):
+            return sample.x.weight
+        density = self.measure.density(sample.x.x)
+        if not bool((density > 0).all()):
+            raise ValueError(
+                f"the density of a SelfAdjointDifferential must be positive: in {density.dtype} it "
+                "is zero at some points. Choose a proposal that stays where it is positive"
+            )
+        return sample.x.weight / density
+
+
+def _symmetric(a: Tensor, x: Tensor) -> Tensor:
+    points, dim = x.shape
+    if a.shape != (points, dim, dim):
+        raise ValueError(
+            f"the diffusion must map points (B, d) to values (B,) or matrices (B, d, d): it gave "
+            f"{tuple(a.shape)} for points {tuple(x.shape)}"
+        )
+    if not torch.allclose(a, a.mT, atol=1e-6):
+        raise ValueError("the diffusion matrix must be symmetric")
+    return a

@@ -41,6 +41,7 @@ class Fit:
         seconds: training time, summed over resumed runs.
         settings: what made this run.
         interrupted: whether Ctrl-C ended it.
+        derivatives: how the networks are differentiated.
     """
 
     form: Form
@@ -51,11 +52,12 @@ class Fit:
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
+    derivatives: Derivatives | None = None
 
     @cached_property
     def spectrum(self) -> Spectrum:
         """Values by norms, Rayleigh quotients and Rayleigh–Ritz, on held-out points."""
-        return spectrum(self.form, self.right, self.left)
+        return spectrum(self.form, self.right, self.left, derivatives=self.derivatives)
 
     @property
     def factorization(self) -> Factorization:
@@ -65,7 +67,8 @@ class Fit:
 
     @property
     def learned(self) -> Factorization:
-        """What the networks learned by themselves: values by norms, functions as they are."""
+        """What the networks learned by themselves, in learned order: the values are norms, and
+        descend only as far as training has put them in order."""
         s = self.spectrum
         return self._result(s.norm, torch.diag(s.scale_f), torch.diag(s.scale_g), "norm")
 
@@ -83,6 +86,7 @@ def fit(
     method: str | Method = "sequential",
     training: Training | None = None,
     derivatives: Derivatives | None = None,
+    settings: Mapping[str, Any] | None = None,
     checkpoint: Path | str | None = None,
     resume: bool = False,
     monitor: Monitor | None = None,
@@ -99,9 +103,11 @@ def fit(
         method: "sequential", "joint", "none", or a :class:`~schmidt.operators.methods.Method`.
         training: steps, batch, optimizer, …
         derivatives: how to differentiate networks; default exact.
+        settings: further entries for the result's settings, which resuming checks too.
         checkpoint: directory for checkpoints; none are written without it.
-        resume: go on from the checkpoint in that directory, if there is one. The result is the
-            same to the last bit as that of an uninterrupted run.
+        resume: go on from the checkpoint in that directory, if there is one. On the same machine
+            the result is the same to the last bit as that of an uninterrupted run, provided that
+            the optimizer keeps its state in ``state_dict`` and all randomness is torch's.
         monitor, monitor_every: see :data:`Monitor`.
         progress: show a progress bar where standard error is a terminal.
 
@@ -112,7 +118,7 @@ def fit(
         NotSelfAdjointError: eigenvalues asked for, but T is measurably not self-adjoint.
         DivergedError: NaN or Inf, with the step and the likely cause.
     """
-    run = Run(form, right, left, method, training, derivatives)
+    run = Run(form, right, left, method, training, derivatives, settings)
     directory = None if checkpoint is None else Path(checkpoint)
     if resume and directory is None:
         raise ValueError("resume needs the directory of the checkpoint")
@@ -129,6 +135,7 @@ def fit(
         at.seconds,
         run.settings,
         interrupted,
+        run.derivatives,
     )
 
 

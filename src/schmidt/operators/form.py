@@ -59,14 +59,16 @@ class Form(ABC):
     ``2 * T``, ``-T``, ``T / 3``, ``S + T`` and ``S - T`` are what they say.
 
     Attributes:
-        order: derivatives of f and g that :meth:`matrix` needs (0: values, 1: weak form, 2: strong
-            form).
+        order: derivatives of f that :meth:`matrix` needs (0: values, 1: weak form, 2: strong form).
+            Of g it may use values and, from order 1 on, gradients.
         self_adjoint: True if known, False if known not to be, None if it is to be measured.
+        one_space: whether f and g are functions on one space.
         additive: whether :meth:`matrix` is a sum over points, so that points may come in chunks.
     """
 
     order: int = 0
     self_adjoint: bool | None = None
+    one_space: bool = True
     additive: bool = True
 
     @abstractmethod
@@ -86,6 +88,11 @@ class Form(ABC):
     def evaluation(self, n: int | None = None) -> Sample:
         """Fixed points to judge results on."""
         return self.sample(n or 2**14, torch.Generator().manual_seed(20240721))
+
+    @property
+    def unshifted(self) -> Form:
+        """The form without multiples of the identity that were added to it."""
+        return self
 
     def __add__(self, other: Form | float) -> Form:
         if isinstance(other, Form):
@@ -129,6 +136,7 @@ class _Derived(Form):
         self.base = base
         self.order = base.order
         self.self_adjoint = base.self_adjoint
+        self.one_space = base.one_space
         self.additive = base.additive
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
@@ -143,6 +151,10 @@ class _Scaled(_Derived):
         super().__init__(base)
         self.factor = factor
 
+    @property
+    def unshifted(self) -> Form:
+        return self.base.unshifted * self.factor
+
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         return self.factor * self.base.matrix(g, f, sample)
 
@@ -156,6 +168,10 @@ class _Shifted(_Derived):
     def __init__(self, base: Form, shift: float) -> None:
         super().__init__(base)
         self.shift = shift
+
+    @property
+    def unshifted(self) -> Form:
+        return self.base.unshifted
 
     def _check(self, sample: Sample) -> None:
         if not sample.shared:
@@ -185,6 +201,10 @@ class _Sum(_Derived):
         if not _same_points(first, second):
             raise ValueError("forms can be added only over one measure: build both from the same "
                              "measure object")  # fmt: skip
+
+    @property
+    def unshifted(self) -> Form:
+        return self.base.unshifted + self.second.unshifted
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         return self.base.matrix(g, f, sample) + self.second.matrix(g, f, sample)

@@ -9,10 +9,18 @@ from torch import Tensor
 
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Jet
-from schmidt.operators.measures import Measure
+from schmidt.operators.measures import Measure, Points
+from schmidt.operators.measures.measure import EVALUATION_SEED
 
 KernelFunction = Callable[[Tensor, Tensor], Tensor]
 """k(y, x): points (N, d'), (M, d) to the matrix (N, M)."""
+
+
+BLOCK = 2**24
+"""Kernel values held at once."""
+
+MOST_POINTS = 2**13
+"""Points to judge on: more would take minutes, not give digits."""
 
 
 class Kernel(Form):
@@ -43,19 +51,18 @@ class Kernel(Form):
         self.kernel = kernel
         self.domain = domain
         self.codomain = domain if codomain is None else codomain
-        one_space = self.codomain is domain
-        self.self_adjoint = symmetric if one_space else False
+        self.one_space = self.codomain is domain
+        self.self_adjoint = symmetric if self.one_space else False
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
         return Sample(self.domain.sample(n, generator), self.codomain.sample(n, generator))
 
     def evaluation(self, n: int | None = None) -> Sample:
-        x = self.domain.evaluation(n)
-        return Sample(x, x if self.codomain is self.domain else self.codomain.evaluation(n))
+        x = _judging_points(self.domain, n)
+        return Sample(x, x if self.one_space else _judging_points(self.codomain, n))
 
-    def _values(self, sample: Sample) -> Tensor:
-        y, x = sample.y.x, sample.x.x
-        values = self.kernel(y, x)
+    def _values(self, y: Tensor, x: Tensor) -> Tensor:
+        values = self.kernel(y, x).to(x)
         if values.shape != (len(y), len(x)):
             raise ValueError(
                 f"the kernel must return shape ({len(y)}, {len(x)}), got {tuple(values.shape)}"
@@ -65,9 +72,21 @@ class Kernel(Form):
     def action(self, f: Jet, sample: Sample) -> Tensor:
         """(K f)(y) at the points of Y, estimated from those of X."""
         weighted = f.value * sample.x.weight.reshape(-1, *[1] * (f.value.ndim - 1))
-        return torch.tensordot(self._values(sample), weighted, dims=1)
+        rows = max(1, BLOCK // len(sample.x))
+        parts = [
+            torch.tensordot(self._values(y, sample.x.x), weighted, dims=1)
+            for y in sample.y.x.split(rows)
+        ]
+        return torch.cat(parts)
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         image = self.action(f, sample)
         weighted = g.value * sample.y.weight.reshape(-1, *[1] * (g.value.ndim - 1))
         return torch.einsum("bi...,bj...->ij", weighted, image)
+
+
+def _judging_points(measure: Measure, n: int | None) -> Points:
+    points = measure.evaluation(n)
+    if len(points) <= MOST_POINTS:
+        return points
+    return measure.sample(MOST_POINTS, torch.Generator().manual_seed(EVALUATION_SEED))

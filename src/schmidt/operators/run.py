@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,16 +38,22 @@ class Run:
         method: str | Method = "sequential",
         training: Training | None = None,
         derivatives: Derivatives | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.form = form
         self.training = training = training or Training()
         self.derivatives = derivatives or Exact()
         given = {"right": right} if left is None else {"right": right, "left": left}
+        if left is right:
+            raise ValueError("left and right are one network: for eigenvalues leave `left` out")
+        for network in given.values():
+            _refuse_stateful(network, form.order)
+        self.dtype = training.dtype_for(right)
         self.networks = {
-            k: v.to(torch.device(training.device), training.torch_dtype) for k, v in given.items()
+            k: v.to(torch.device(training.device), self.dtype) for k, v in given.items()
         }
         self.averaged = {
-            k: copy.deepcopy(v).requires_grad_(False) for k, v in self.networks.items()
+            k: copy.deepcopy(v).requires_grad_(False).eval() for k, v in self.networks.items()
         }
         self.generator = torch.Generator().manual_seed(training.seed)
         modes = self._check_networks()
@@ -65,11 +71,15 @@ class Run:
             "optimizer": optimizer if isinstance(optimizer, str) else _name(optimizer),
             "method": method if isinstance(method, str) else type(method).__name__,
             "modes": modes,
+            "device": str(training.device),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "parameters": sum(p.numel() for p in self.parameters),
+            **(settings or {}),
         }
 
     def _check_networks(self) -> int:
         right, left = self.networks["right"], self.networks.get("left")
-        probe = self._draw(4, torch.Generator().manual_seed(0))
+        probe = self._draw(64, torch.Generator().manual_seed(0))
         shapes = []
         for name, network, points in (("right", right, probe.x), ("left", left, probe.y)):
             if network is None:
@@ -83,6 +93,12 @@ class Run:
                     f"it gave {tuple(values.shape)}"
                 )
             shapes.append(tuple(values.shape[1:]))
+            size = values.abs().transpose(0, 1).flatten(1).max(1).values
+            if left is None and not bool((size > 0).all()):
+                raise ValueError(
+                    f"function {int(size.argmin()) + 1} is identically zero at the start, which is "
+                    "a stationary point: initialise the last layer with random numbers"
+                )
         if len(set(shapes)) != 1:
             raise ValueError(f"left and right networks disagree: {shapes[1]} and {shapes[0]}")
         if left is None:
@@ -91,22 +107,28 @@ class Run:
                 right,
                 self.derivatives,
                 n=self.training.batch // 2,
-                dtype=self.training.torch_dtype,
+                dtype=self.dtype,
                 device=self.training.device,
             )
         return shapes[0][0]
 
     def _draw(self, n: int, generator: torch.Generator) -> Sample:
-        return self.form.sample(n, generator).to(self.training.device, self.training.torch_dtype)
+        return self.form.sample(n, generator).to(self.training.device, self.dtype)
 
     def _needed_shift(self) -> float:
         """The shift that makes T + c positive on the span of the starting functions, and more."""
         given = self.training.extra_shift
+        probe = self._draw(self.training.batch // 2, torch.Generator().manual_seed(0))
+        if "left" in self.networks or not probe.shared:
+            if given:
+                raise ValueError(
+                    "extra_shift adds a multiple of the identity, which is for eigenvalues of "
+                    "forms whose f and g meet at the same points; leave it out here"
+                )
+            return 0.0
         if given is not None:
             return given
         sample = self.form.sample(2048, torch.Generator().manual_seed(0)).to("cpu", torch.float64)
-        if "left" in self.networks or not sample.shared:
-            return 0.0
         start = double(self.networks["right"])
         found = moments(self.form, start, None, sample, self.derivatives)
         if not bool(found.pi.isfinite().all()):
@@ -122,7 +144,7 @@ class Run:
         right, left = self.networks["right"], self.networks.get("left")
         order = self.form.order
         if left is None and shared:
-            g = self._jets(right, [s.x for s in samples], 0 if order == 2 else order)
+            g = self._jets(right, [s.x for s in samples], min(order, 1))
             f = g
             if order == 2:  # T f enters detached: no graph through its second derivatives
                 with torch.no_grad():
@@ -158,6 +180,9 @@ class Run:
             # a short memory at first, or the initial values would linger in the average
             decay = min(self.training.ema, (1 + step) / (10 + step))
             torch._foreach_lerp_(average, [p.detach() for p in network.parameters()], 1 - decay)
+            pairs = zip(self.averaged[name].buffers(), network.buffers(), strict=True)
+            for mine, current in pairs:
+                mine.copy_(current)
         return form, first, second
 
     def _cause(self, first: Batch, second: Batch) -> str:
@@ -186,15 +211,16 @@ class Run:
         self, at: checkpoint.Progress, form: Form, first: Batch, second: Batch
     ) -> dict[str, Any]:
         """What the history keeps of a step."""
+        shift = self.extra_shift * self.training.annealing(at.step - 1)
         f = (first.gram_f + second.gram_f).diagonal() / 2
         g = (first.gram_g + second.gram_g).diagonal() / 2
         return {
             "step": at.step,
             "seconds": at.seconds,
             "lr": self.training.learning_rate(at.step - 1),
-            "shift": self.extra_shift * self.training.annealing(at.step - 1),
+            "shift": shift,
             "objective": float(self.method.objective(form, first, second)),
-            "values": [round(v, 6) for v in (f * g).sqrt().tolist()],
+            "values": [float(f"{v - shift:.6g}") for v in (f * g).sqrt().tolist()],
         }
 
     def save(self, directory: Path, at: checkpoint.Progress) -> None:
@@ -219,6 +245,17 @@ class Run:
 
     def _modules(self) -> dict[str, nn.Module]:
         return {**self.networks, **{f"averaged_{k}": v for k, v in self.averaged.items()}}
+
+
+def _refuse_stateful(network: nn.Module, order: int) -> None:
+    """Derivatives need functions of one point at a time, the same at every call."""
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
+    found = [type(m).__name__ for m in network.modules() if isinstance(m, kinds)]
+    if found and order > 0:
+        raise ValueError(
+            f"the network contains {found[0]}, but this form needs derivatives: take it out, or "
+            "use LayerNorm"
+        )
 
 
 def _name(factory: Callable[..., Any]) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from schmidt.operators.derivatives import Derivatives, Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Jet
 
 
 class NotSelfAdjointError(ValueError):
@@ -23,20 +24,46 @@ def asymmetry(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
 ) -> tuple[float, float]:
-    """The relative size of the antisymmetric part of ⟨f_i|T f_j⟩, and its significance.
+    """The relative size of the antisymmetric part of ⟨p_i|T p_j⟩, and its significance.
+
+    The probes p are the given functions and their products with random plane waves, which keep
+    decay and boundary values and are enough even for a single function. Multiples of the identity
+    in T, which are symmetric and may be large, are left out.
 
     Returns:
         (‖Π − Πᵀ‖ / 2‖Π‖ with the noise of sampling removed, its distance from zero in standard
         errors).
     """
+    form = form.unshifted
     generator = torch.Generator().manual_seed(20240722)
+    waves: list[Tensor] = []
     odd: list[Tensor] = []
     even = torch.zeros(())
+
+    def probes(x: Tensor) -> Jet:
+        jet = derivatives(function, x, form.order)
+        if not x.is_floating_point() or x.ndim != 2:
+            return jet
+        if not waves:
+            spread = float(x.std()) if len(x) > 1 else 1.0
+            direction = torch.randn(x.shape[1], 2, generator=generator) / max(spread, 1e-12)
+            waves.append(direction.to(x))
+        phase = Jet.coordinates(x, form.order).mix(waves[0])
+        sine, cosine = phase.value.sin(), phase.value.cos()
+        wave = phase.chain(sine, cosine, -sine)
+        scaled = [jet]
+        for column in range(2):
+            factor = Jet(wave.streams[:, :, column : column + 1], jet.dim, jet.order)
+            if jet.streams.ndim == 4:
+                factor = Jet(factor.streams[..., None], jet.dim, jet.order)
+            scaled.append(jet * factor)
+        return Jet.cat(scaled)
+
     with torch.no_grad():
         for _ in range(batches):
             sample = form.sample(n, generator).to(device, dtype)
-            f = derivatives(function, sample.x.x, form.order)
-            g = f if sample.shared else derivatives(function, sample.y.x, form.order)
+            f = probes(sample.x.x)
+            g = f if sample.shared else probes(sample.y.x)
             pi = form.matrix(g, f, sample).double().cpu()
             odd.append((pi - pi.T) / 2)
             even = even + pi / batches
@@ -64,12 +91,13 @@ def require_self_adjoint(
         "Eigenvalues by nested low-rank approximation need a self-adjoint T. Give a second network "
         "`left` to get the singular value decomposition instead"
     )
-    if form.self_adjoint is False:
-        raise NotSelfAdjointError(f"this form is not self-adjoint. {advice}.")
     if form.self_adjoint and form.order < 2:
         return
+    sample = form.sample(2, torch.Generator().manual_seed(0))
+    if sample.x.x.shape[1:] != sample.y.x.shape[1:] or not form.one_space:
+        raise NotSelfAdjointError(f"this form maps between two different spaces. {advice}.")
     relative, significance = asymmetry(form, function, derivatives, n=n, dtype=dtype, device=device)
-    if relative > tolerance and significance > 4:
+    if form.self_adjoint is False or (relative > tolerance and significance > 4):
         reason = (
             " (in strong form the functions must also satisfy the boundary conditions)"
             if form.order == 2

@@ -33,10 +33,10 @@ class Spectrum:
     Attributes:
         norm: ‖f_l‖‖g_l‖ (D.5), in learned order; learned by the network itself.
         rayleigh: ⟨g_l|T f_l⟩/(‖f_l‖‖g_l‖), in learned order.
-        ritz: values of T compressed to the learned span (A.2), descending; NaN where the span has
-            fewer dimensions than there are modes.
-        vanished: modes that are zero functions: the operator has no more positive values for them
-            (Theorem C.5). They take no part in Rayleigh–Ritz.
+        ritz: values of T compressed to the learned span (A.2), descending; NaN for as many of the
+            last as there are vanished modes, or dimensions missing in the span.
+        vanished: modes that are zero functions, as they become when the operator has no more
+            positive values for them (Theorem C.5).
         mix_f, mix_g: (L, rank) combinations of f and g that make the Ritz functions, normalised.
         scale_f, scale_g: (L,) factors that normalise f and g and fix their signs.
     """
@@ -92,9 +92,26 @@ def moments(
     return Moments(*total)
 
 
+def _vanished(norm: Tensor, ritz: Tensor) -> Tensor:
+    """Which modes are zero functions.
+
+    T has as many values in the learned span as there are positive Ritz values; of the modes beyond
+    that number, those are zero functions whose norm is far below the smallest such value.
+    """
+    floor = 1e-6 * ritz.abs().max()
+    positive = ritz[ritz > floor]
+    spare = len(norm) - len(positive)
+    vanished = torch.zeros(len(norm), dtype=torch.bool)
+    if spare and len(positive):
+        smallest = norm.argsort()[:spare]
+        vanished[smallest] = norm[smallest] < 0.1 * positive.min()
+    return vanished
+
+
 def _whiten(gram: Tensor, tolerance: float) -> Tensor:
     """W with WᵀGW = I on the numerical range of a Gram matrix of nearly parallel columns."""
-    scale = gram.diagonal().rsqrt()
+    diagonal = gram.diagonal()
+    scale = torch.where(diagonal > 1e-14 * diagonal.max(), diagonal.rsqrt(), 0 * diagonal)
     values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale)
     keep = values > tolerance * values[-1]
     return scale[:, None] * vectors[:, keep] * values[keep].rsqrt()
@@ -143,19 +160,14 @@ def spectrum(
     size_f, size_g = m.gram_f.diagonal().sqrt(), m.gram_g.diagonal().sqrt()
     norm = size_f * size_g
     rayleigh = m.pi.diagonal() / norm.clamp_min(1e-300)
-    vanished = (rayleigh <= 0) | (norm < 0.1 * rayleigh.abs())
-    alive = torch.nonzero(~vanished).flatten()
-    if len(alive) == 0:
-        alive = norm.argmax().reshape(1)
-        vanished[alive] = False
-    grid = torch.meshgrid(alive, alive, indexing="ij")
-    values, mix_f, mix_g = rayleigh_ritz(
-        Moments(m.gram_f[grid], m.gram_g[grid], m.pi[grid]), g is None, tolerance
-    )
+    if not bool((norm > 0).any()):
+        raise ValueError("all functions are zero on the evaluation points: nothing was learned")
+    values, mix_f, mix_g = rayleigh_ritz(m, g is None, tolerance)
+    vanished = _vanished(norm, values)
+    kept = min(len(values), len(norm) - int(vanished.sum()))
     ritz = torch.full_like(norm, float("nan"))
-    ritz[: len(values)] = values
-    whole_f, whole_g = (q.new_zeros(len(norm), q.shape[1]) for q in (mix_f, mix_g))
-    whole_f[alive], whole_g[alive] = mix_f, mix_g
+    ritz[:kept] = values[:kept]
+    whole_f, whole_g = mix_f[:, :kept], mix_g[:, :kept]
     with torch.no_grad():
         few = sample.x.x[: 4 * CHUNK]
         shown = f(few)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from schmidt.operators.soap import SOAP
@@ -16,7 +16,8 @@ OptimizerFactory = Callable[[Iterable[Tensor], float], Optimizer]
 
 OPTIMIZERS: dict[str, OptimizerFactory] = {
     "soap": lambda params, lr: SOAP(params, lr=lr),
-    "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.9, 0.99)),
+    # a small eps: gradients of an operator of small norm are small
+    "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.9, 0.99), eps=1e-15),
     "rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr),
     "sgd": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
 }
@@ -44,7 +45,8 @@ class Training:
             starting functions needs, and at least half of its largest value.
         shift_until: fraction of the steps at which c has reached 0.
         seed: of the points (the networks carry their own initial values).
-        device, dtype: where and in what precision to train, e.g. "cpu" and "float32".
+        device: where to train, e.g. "cpu" or "cuda".
+        dtype: "float32", "float64", or None for that of the network.
         log_every: steps between entries of the history.
         checkpoint_every: steps between checkpoints, where a directory for them is given.
     """
@@ -60,7 +62,7 @@ class Training:
     shift_until: float = 0.75
     seed: int = 0
     device: str = "cpu"
-    dtype: str = "float32"
+    dtype: str | None = None
     log_every: int = 20
     checkpoint_every: int = 500
 
@@ -82,15 +84,18 @@ class Training:
             raise ValueError(f"shift_until must lie in (0, 1], got {self.shift_until}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be positive or None, got {self.clip}")
-        if self.dtype not in DTYPES:
+        if self.dtype is not None and self.dtype not in DTYPES:
             raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
             known = ", ".join(OPTIMIZERS)
             raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
 
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        return DTYPES[self.dtype]
+    def dtype_for(self, network: nn.Module) -> torch.dtype:
+        """The precision to train a network in."""
+        if self.dtype is not None:
+            return DTYPES[self.dtype]
+        floating = (p.dtype for p in network.parameters() if p.is_floating_point())
+        return next(floating, torch.float32)
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         make = OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer

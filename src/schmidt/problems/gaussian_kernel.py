@@ -60,8 +60,8 @@ def gaussian_kernel(length: float = 1.0, scale: float = 1.0) -> Problem:
             trunk = SharedMLP(inputs.features, modes, (64, 64))
         else:
             trunk = DisjointMLP(inputs.features, modes, (24, 24))
-        rate = 2 * (c - a)
-        return Ansatz(trunk, GaussianEnvelope(torch.full((modes,), rate)), inputs=inputs)
+        envelope = GaussianEnvelope(torch.full((modes,), 1 / (2 * scale**2)))
+        return Ansatz(trunk, envelope, inputs=inputs)
 
     return Problem(
         name="gaussian-kernel",

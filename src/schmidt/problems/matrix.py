@@ -38,7 +38,7 @@ def read_matrix(path: str | Path) -> Any:
 
 
 def matrix(source: Any, name: str = "matrix") -> Problem:
-    """Leading singular triplets of a matrix, scaled so that its largest singular value is about 1.
+    """Leading singular triplets of a matrix.
 
     Args:
         source: an array, a scipy sparse matrix, or the path of a .npy or .mtx file.
@@ -56,9 +56,10 @@ def matrix(source: Any, name: str = "matrix") -> Problem:
     u, s, vh = np.linalg.svd(dense, full_matrices=False)
 
     def network(kind: str, modes: int) -> tuple[nn.Module, nn.Module]:
-        start = float(np.sqrt(max(s[0], 1e-30) / max(rows, columns)))
-        right = IndexTable(columns, modes, scale=start)
-        return right, IndexTable(rows, modes, scale=start)
+        amplitude = float(np.sqrt(s[0])) or 1.0
+        scale = max(rows, columns) ** -0.5
+        right = IndexTable(columns, modes, scale=scale, amplitude=amplitude)
+        return right, IndexTable(rows, modes, scale=scale, amplitude=amplitude)
 
     return Problem(
         name=name,

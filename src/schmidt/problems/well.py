@@ -49,7 +49,7 @@ def well2d(shift: float = SHIFT) -> Problem:
         raise ValueError(f"the shift must exceed the lowest energy 2π², got {shift}")
     return Problem(
         name="well2d",
-        summary="infinite square well, T = ∇² + 29π² on [0, 1]²",
+        summary=f"infinite square well, T = ∇² + {shift / math.pi**2:g}π² on [0, 1]²",
         form=Schrodinger(free, Lebesgue(SmoothBox(0.0, 1.0, 2))) + shift,
         modes=15,
         network=network,

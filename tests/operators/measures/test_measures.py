@@ -24,7 +24,7 @@ from schmidt.operators import (
     Radial,
     UniformBox,
 )
-from schmidt.operators.measures import Distribution, SmoothBox
+from schmidt.operators.measures import Distribution, SmoothBox, Weighted
 
 
 def integrate(points: Points, integrand: Callable[[Tensor], Tensor]) -> float:
@@ -101,6 +101,7 @@ def test_indices_count(generator: torch.Generator) -> None:
     assert torch.equal(measure.evaluation().x, torch.arange(20))
 
 
+LINE = Lebesgue(UniformBox(0, 1, 1))
 DATA = Data(torch.tensor([[0.0], [1.0], [3.0]]).double())
 FACTORS: dict[str, tuple[list[Measure], int]] = {
     "lines": ([Lebesgue(Gaussian(1.0, 1)), Lebesgue(UniformBox(0, 2, 1))], 2),
@@ -134,6 +135,41 @@ def test_products_evaluate_on_all_pairs() -> None:
     torch.testing.assert_close(points.weight, torch.full((12,), 1 / 12).double())
 
 
+def test_factors_without_a_rule_are_judged_on_many_points() -> None:
+    """∫ e^{−r² + xz/2 − z²} over the plane and [0, 1]: π ∫ e^{z²/16 − z²} dz."""
+    plane = Lebesgue(Mixture([Gaussian(1.0, 2), Gaussian(2.0, 2)]))
+    half = math.sqrt(15 / 16)
+    exact = math.pi * math.sqrt(math.pi) / (2 * half) * math.erf(half)
+    for factors in ((plane, LINE), (Lebesgue(Gaussian(0.8, 2)), LINE)):
+        points = Product(*factors).evaluation()
+        assert len(points) <= 2**20
+        found = integrate(
+            points,
+            lambda x: (-x[:, :2].pow(2).sum(1) + x[:, 0] * x[:, 2] / 2 - x[:, 2].pow(2)).exp(),
+        )
+        assert found == pytest.approx(exact, rel=1e-3)
+    assert len(Product(plane, plane).evaluation(1000)) == 1000
+    assert len(Product(plane, plane).evaluation()) == 2**16
+    box = Lebesgue(UniformBox(0, 1, 2))
+    found = integrate(Product(plane, box).evaluation(), lambda x: (-x[:, :2].pow(2).sum(1)).exp())
+    assert found == pytest.approx(math.pi, rel=1e-2)
+
+
+def test_a_label_is_a_coordinate_of_data() -> None:
+    """What the refusal of Indices in products advises: the counting measure as Data."""
+    spin = Data([[0.0], [1.0]], weight=[1.0, 1.0])
+    points = Product(spin, LINE).evaluation()
+    assert integrate(points, lambda x: x[:, 0] + x[:, 1] ** 2) == pytest.approx(1 + 2 / 3)
+
+
+@pytest.mark.parametrize(
+    "proposal", [Gaussian(1.5, 1), SmoothBox(-1, 1, 2), Radial(2, 0.5, 30.0), Radial(3, 1.0, 9.0)]
+)
+def test_the_mass_of_a_distribution_is_one(proposal: Proposal) -> None:
+    mass = float(Distribution(proposal).evaluation().weight.sum())
+    assert mass == pytest.approx(1, abs=1e-12)
+
+
 def test_three_lines_make_a_manageable_rule() -> None:
     line = Lebesgue(UniformBox(-6.0, 6.0, 1))
     points = Product(line, line, line).evaluation()
@@ -165,6 +201,8 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: Data([[1.0], [2.0]], [1.0, -1.0]), "masses must be finite and not negative"),
     (lambda: Indices(0), "at least one element, got size=0"),
     (lambda: Product(), "at least one factor"),
+    (lambda: Product(Indices(2), LINE), "Indices cannot be a factor of a product"),
+    (lambda: Product(LINE, Weighted(Indices(2), lambda i: 1.0)), "Use Data"),
 ]
 
 

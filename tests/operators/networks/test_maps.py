@@ -127,6 +127,20 @@ def test_a_box_mask_vanishes_on_its_boundary_and_peaks_at_one() -> None:
     assert float(mask(torch.ones(1, 2))) == pytest.approx(1)
 
 
+def test_a_box_may_be_rectangular(check_jets: Check) -> None:
+    mask = BoxMask([-1.0, 0.1], [3.0, 0.7]).double()
+    sides = [[-1.0, 0.3], [3.0, 0.2], [0.5, 0.1], [0.0, 0.7]]
+    edge = torch.tensor(sides, dtype=torch.float64)
+    assert bool((mask(edge) == 0).all())
+    assert float(mask(torch.tensor([[1.0, 0.4]]).double())) == pytest.approx(1)
+    check_jets(mask, points(2))
+    for one in (BoxMask(0.0, [2.0, 2.0]), BoxMask([0.0, 0.0], 2.0)):
+        x = torch.rand(5, 2)
+        torch.testing.assert_close(one(x), BoxMask(0.0, 2.0)(x))
+    with pytest.raises(ValueError, match="a box of 2 sides got points of 3"):
+        mask(torch.rand(4, 3))
+
+
 def test_periodic_inputs_are_periodic_in_all_derivatives() -> None:
     inputs, x = PeriodicInputs(2, 1.7, 3), points(2)
     here, there = inputs.jet(x, 2).streams, inputs.jet(x + 1.7, 2).streams
@@ -173,6 +187,8 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: GaussianEnvelope([]), "decay rates must be positive"),
     (lambda: GaussianEnvelope(float("nan")), "decay rates must be positive"),
     (lambda: BoxMask(1.0, 1.0), "low < high, got 1.0 and 1.0"),
+    (lambda: BoxMask([0.0, 1.0], [1.0, 1.0]), "low < high"),
+    (lambda: BoxMask([0.0, 1.0], [1.0, 2.0, 3.0]), "numbers or one per axis"),
     (lambda: BoundedInputs(2, (), cusp=True), "length scales must be positive"),
     (lambda: BoundedInputs(2, (1.0, 0.0), cusp=True), "length scales must be positive"),
     (lambda: PeriodicInputs(2, 0.0), "period > 0 and harmonics ≥ 1"),

@@ -153,6 +153,45 @@ def test_other_derivatives_of_our_networks() -> None:
     torch.testing.assert_close(estimate.gradient, exact.gradient)
 
 
+PLAIN: dict[str, Callable[[int], nn.Module]] = {
+    "sequential": lambda f: nn.Sequential(nn.Linear(f, 5), nn.Tanh(), nn.Linear(5, MODES)),
+    "vector-valued": lambda f: nn.Sequential(nn.Linear(f, 6), nn.Tanh(), nn.Unflatten(1, (3, 2))),
+    "ansatz": lambda f: Ansatz(DisjointMLP(f, MODES, (4,)), GaussianEnvelope(0.1)),
+}
+
+
+@pytest.mark.parametrize("with_inputs", [True, False])
+@pytest.mark.parametrize("kind", PLAIN)
+def test_any_module_is_a_trunk(kind: str, with_inputs: bool, check_jets: Check) -> None:
+    inputs = BoundedInputs(2, (1.0,), cusp=False) if with_inputs else None
+    trunk = PLAIN[kind](inputs.features if inputs else 2)
+    network = Ansatz(trunk, GaussianEnvelope(0.4), inputs=inputs, amplitude=2.0).double()
+    check_jets(network, points(2))
+    loss = network.jet(points(2), 2).laplacian.pow(2).sum()
+    assert any(bool(g.abs().max() > 0) for g in torch.autograd.grad(loss, trunk.parameters()))
+
+
+def test_any_module_is_an_input(check_jets: Check) -> None:
+    inputs = nn.Sequential(nn.Linear(2, 4), nn.Tanh())
+    check_jets(Ansatz(SharedMLP(4, MODES, (5,)), inputs=inputs).double(), points(2))
+
+
+def test_a_plain_trunk_has_the_jets_of_our_own() -> None:
+    """The same perceptron, as a JetModule and hidden in a plain module."""
+    own, x = DisjointMLP(3, MODES, (5, 4)), points(2)
+    inputs = BoundedInputs(2, (1.0,), cusp=False)
+    a = Ansatz(own, inputs=inputs).double()
+    b = Ansatz(nn.Sequential(own), inputs=inputs).double()
+    for order in (0, 1, 2):
+        torch.testing.assert_close(a.jet(x, order).streams, b.jet(x, order).streams)
+
+
+def test_the_amplitude_of_a_table_scales_it() -> None:
+    table, index = IndexTable(6, 2, amplitude=3.0), torch.tensor([5, 0])
+    torch.testing.assert_close(table(index), 3 * table.table[index])
+    torch.testing.assert_close(table.jet(index, 0).value, table(index))
+
+
 def test_index_tables_look_up_rows() -> None:
     table = IndexTable(6, 2, outputs=3)
     index = torch.tensor([5, 0, 5])
@@ -167,6 +206,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: SharedMLP(2, 3, ()), r"at least one hidden layer, got .*hidden=\(\)"),
     (lambda: SharedMLP(2, 3, (4, 0)), "positive sizes"),
     (lambda: DisjointMLP(2, 3, outputs=0), "positive sizes .*outputs=0"),
+    (lambda: IndexTable(3, 2, amplitude=0.0), "amplitude must be positive, got 0.0"),
     (lambda: DisjointMLP(2, 3, activation="relu"), "unknown activation 'relu'; known: .*tanh"),
 ]
 

@@ -7,9 +7,9 @@ from schmidt.operators.measures.measure import (
     Indices,
     Lebesgue,
     Measure,
-    Product,
 )
 from schmidt.operators.measures.points import Points
+from schmidt.operators.measures.product import Product
 from schmidt.operators.measures.proposals import (
     Gaussian,
     Mixture,
@@ -18,6 +18,7 @@ from schmidt.operators.measures.proposals import (
     UniformBox,
 )
 from schmidt.operators.measures.radial import Radial
+from schmidt.operators.measures.weighted import Weighted
 
 __all__ = [
     "SAMPLINGS",
@@ -34,4 +35,5 @@ __all__ = [
     "Radial",
     "SmoothBox",
     "UniformBox",
+    "Weighted",
 ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.arrays import tensor
 from schmidt.operators.measures import cube
 from schmidt.operators.measures.points import Points
 from schmidt.operators.measures.proposals import Proposal
@@ -18,11 +16,6 @@ from schmidt.operators.measures.proposals import Proposal
 EVALUATION_POINTS = 2**16
 EVALUATION_LIMIT = 2**20
 EVALUATION_SEED = 20240721
-
-
-def _tensor(a: Any) -> Tensor:
-    # a copy of an array, because torch takes neither reversed nor read-only views
-    return a if isinstance(a, Tensor) else torch.from_numpy(np.array(a))
 
 
 class Measure(ABC):
@@ -39,7 +32,19 @@ class Measure(ABC):
 
         A fine quadrature where there is one (d ≤ 3; ``n`` per axis), else ``n`` fresh Sobol points.
         """
-        return self.sample(n or EVALUATION_POINTS, torch.Generator().manual_seed(EVALUATION_SEED))
+        rule = self.rule(n)
+        if rule is not None:
+            return rule
+        generator = torch.Generator().manual_seed(EVALUATION_SEED)
+        return self.fresh(n or EVALUATION_POINTS, generator)
+
+    def rule(self, n: int | None = None) -> Points | None:
+        """A fine quadrature with ``n`` points per axis (default: enough), or None."""
+        return None
+
+    def fresh(self, n: int, generator: torch.Generator) -> Points:
+        """``n`` random points for judging without a rule, spread as evenly as can be."""
+        return self.sample(n, generator)
 
 
 class _Proposed(Measure):
@@ -52,6 +57,9 @@ class _Proposed(Measure):
         if n < 1:
             raise ValueError(f"cannot sample {n} points")
         return self._weigh(self.spread(n, self.proposal.aspect, generator))
+
+    def fresh(self, n: int, generator: torch.Generator) -> Points:
+        return self._weigh(cube.sobol(n, self.proposal.aspect, generator))
 
     def _weigh(self, u: Tensor) -> Points:
         raise NotImplementedError
@@ -70,12 +78,9 @@ class Lebesgue(_Proposed):
         x = self.proposal.transform(u)
         return Points(x, self.proposal.weights(u, x) / len(x))
 
-    def evaluation(self, n: int | None = None) -> Points:
+    def rule(self, n: int | None = None) -> Points | None:
         rule = self.proposal.rule(n)
-        if rule is None:
-            generator = torch.Generator().manual_seed(EVALUATION_SEED)
-            return Lebesgue(self.proposal, "sobol").sample(n or EVALUATION_POINTS, generator)
-        return Points(*rule)
+        return None if rule is None else Points(*rule)
 
 
 class Distribution(_Proposed):
@@ -85,16 +90,15 @@ class Distribution(_Proposed):
         x = self.proposal.transform(u)
         return Points(x, x.new_full((len(x),), 1 / len(x)))
 
-    def evaluation(self, n: int | None = None) -> Points:
+    def rule(self, n: int | None = None) -> Points | None:
         rule = self.proposal.rule(n)
-        if rule is not None:
-            x, w = rule
-            mass = w * self.proposal.density(x)
-            # rules are made for dx: one that cannot integrate p itself is of no use here
-            if abs(float(mass.sum()) - 1) < 1e-3:
-                return Points(x, mass)
-        generator = torch.Generator().manual_seed(EVALUATION_SEED)
-        return Distribution(self.proposal, "sobol").sample(n or EVALUATION_POINTS, generator)
+        if rule is None:
+            return None
+        x, w = rule
+        mass = w * self.proposal.density(x)
+        total = float(mass.sum())
+        # rules are made for dx: one that cannot integrate p itself is of no use here
+        return Points(x, mass / total) if abs(total - 1) < 1e-3 else None
 
 
 class Data(Measure):
@@ -106,14 +110,14 @@ class Data(Measure):
     """
 
     def __init__(self, x: Any, weight: Any | None = None) -> None:
-        self.x = _tensor(x)
+        self.x = tensor(x)
         if self.x.ndim != 2 or len(self.x) == 0:
             raise ValueError(f"data must have shape (points, d), got {tuple(self.x.shape)}")
         if self.x.is_floating_point() and not bool(self.x.isfinite().all()):
             raise ValueError("the data contain NaN or Inf; remove those rows first")
         size = len(self.x)
         equal = torch.full((size,), 1 / size, dtype=torch.float64)
-        mass = equal if weight is None else _tensor(weight).double()
+        mass = equal if weight is None else tensor(weight).double()
         if not bool(((mass >= 0) & mass.isfinite()).all()):
             raise ValueError("masses must be finite and not negative")
         self.points = Points(self.x, mass)
@@ -122,7 +126,7 @@ class Data(Measure):
     def sample(self, n: int, generator: torch.Generator) -> Points:
         return _subset(self.points, n, generator)
 
-    def evaluation(self, n: int | None = None) -> Points:
+    def rule(self, n: int | None = None) -> Points | None:
         return self.points
 
 
@@ -139,7 +143,7 @@ class Indices(Measure):
     def sample(self, n: int, generator: torch.Generator) -> Points:
         return _subset(self.points, n, generator)
 
-    def evaluation(self, n: int | None = None) -> Points:
+    def rule(self, n: int | None = None) -> Points | None:
         return self.points
 
 
@@ -151,38 +155,3 @@ def _subset(points: Points, n: int, generator: torch.Generator) -> Points:
         return points
     chosen = torch.randperm(size, generator=generator)[:n]
     return Points(points.x[chosen], points.weight[chosen] * (size / n))
-
-
-class Product(Measure):
-    """The product of measures on consecutive blocks of coordinates, independently sampled."""
-
-    def __init__(self, *factors: Measure) -> None:
-        if not factors:
-            raise ValueError("a product measure needs at least one factor")
-        self.factors = factors
-        self.dim = sum(f.dim for f in factors)
-
-    def sample(self, n: int, generator: torch.Generator) -> Points:
-        drawn = [f.sample(n, generator) for f in self.factors]
-        size = min(len(p) for p in drawn)
-        order = [torch.randperm(len(p), generator=generator)[:size] for p in drawn]
-        x = torch.cat([p.x[i] for p, i in zip(drawn, order, strict=True)], 1)
-        mass = [p.weight[i] * (len(p) / size) for p, i in zip(drawn, order, strict=True)]
-        weight = torch.stack(mass).prod(0) * size ** (len(drawn) - 1)
-        return Points(x, weight)
-
-    def evaluation(self, n: int | None = None) -> Points:
-        """All combinations of the factors' points while they stay below a million, else samples."""
-        for per_axis in (None, 80, 36) if n is None else (n,):
-            rules: Sequence[Points] = [f.evaluation(per_axis) for f in self.factors]
-            if math.prod(len(p) for p in rules) <= EVALUATION_LIMIT:
-                return self._combine(rules)
-        return super().evaluation(n)
-
-    @staticmethod
-    def _combine(rules: Sequence[Points]) -> Points:
-        index = torch.cartesian_prod(*[torch.arange(len(p)) for p in rules])
-        index = index.reshape(-1, len(rules)).T
-        x = torch.cat([p.x[i] for p, i in zip(rules, index, strict=True)], 1)
-        weight = torch.stack([p.weight[i] for p, i in zip(rules, index, strict=True)]).prod(0)
-        return Points(x, weight)

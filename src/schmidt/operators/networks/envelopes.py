@@ -43,17 +43,36 @@ class GaussianEnvelope(_RadialDecay):
 
 
 class BoxMask(JetModule):
-    """Π_i 4 (x_i − low)(high − x_i)/(high − low)²: zero on the boundary of a box (Dirichlet)."""
+    """Π_i 4 (x_i − low_i)(high_i − x_i)/(high_i − low_i)²: zero on the boundary (Dirichlet).
 
-    def __init__(self, low: float, high: float) -> None:
+    Args:
+        low, high: the box: numbers, or one per axis.
+    """
+
+    def __init__(self, low: float | Sequence[float], high: float | Sequence[float]) -> None:
         super().__init__()
-        if not low < high:
+        sides = [torch.as_tensor(v, dtype=torch.float64) for v in (low, high)]
+        lengths = {len(v) for v in sides if v.ndim == 1}
+        if len(lengths) > 1 or max(v.ndim for v in sides) > 1:
+            raise ValueError(f"low and high must be numbers or one per axis, got {low} and {high}")
+        if not bool((sides[0] < sides[1]).all()):
             raise ValueError(f"a box needs low < high, got {low} and {high}")
-        self.low, self.high = float(low), float(high)
+        self.dim = lengths.pop() if lengths else None
+        # numbers, not buffers: those would be rounded with the parameters
+        self.low, self.high = (v.tolist() for v in torch.broadcast_tensors(*sides))
 
     def propagate(self, u: Jet) -> Jet:
-        inside = (u - self.low) * (-u + self.high)
-        return (inside * (4 / (self.high - self.low) ** 2)).prod()
+        if self.dim is None:
+            low, high = self.low, self.high
+        elif self.dim == u.value.shape[1]:
+            low, high = (
+                torch.tensor(v, dtype=u.value.dtype, device=u.value.device)
+                for v in (self.low, self.high)
+            )
+        else:
+            raise ValueError(f"a box of {self.dim} sides got points of {u.value.shape[1]}")
+        inside = (u - low) * (-u + high)
+        return (inside * (4 / (high - low) ** 2)).prod()
 
 
 class Factor(JetModule):

@@ -30,7 +30,42 @@ def _unit_columns(rows: int, columns: int) -> Tensor:
     return nn.functional.normalize(torch.randn(rows, columns), dim=0)
 
 
-class DisjointMLP(JetModule):
+class _MLP(JetModule):
+    """Arguments, parameters and their random start."""
+
+    shared: bool
+    default: tuple[int, ...]
+
+    def __init__(
+        self,
+        inputs: int,
+        modes: int,
+        hidden: Sequence[int] | None = None,
+        *,
+        outputs: int | None = None,
+        activation: str = "tanh",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        hidden = self.default if hidden is None else hidden
+        _check(inputs, modes, hidden, outputs)
+        self.modes, self.outputs = modes, outputs
+        self.activation = nonlinear.activation(activation)
+        copies, width = (1, modes) if self.shared else (modes, 1)
+        lead = () if self.shared else (modes,)
+        sizes = [inputs, *hidden]
+        draw = [_unit_columns] + [_orthogonal] * (len(hidden) - 1)
+        self.weights = nn.ParameterList(
+            torch.stack([gain * make(a, b) for _ in range(copies)]).reshape(*lead, a, b)
+            for make, a, b in zip(draw, sizes, sizes[1:], strict=False)
+        )
+        self.biases = nn.ParameterList(torch.rand(*lead, 1, b) * 2 - 1 for b in hidden)
+        last = hidden[-1]
+        start = torch.randn(*lead, last, width * (outputs or 1))
+        self.readout = nn.Parameter(start / math.sqrt(last))
+
+
+class DisjointMLP(_MLP):
     """L separate perceptrons, evaluated together as batched matrix products.
 
     Separate parameters for every function are what sequential nesting wants (sec. 3.2.1).
@@ -38,7 +73,7 @@ class DisjointMLP(JetModule):
     Args:
         inputs: number F of input features.
         modes: L.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; default (32, 32).
         outputs: None for scalar functions (B, L), or O for vector-valued ones (B, L, O).
         activation: "tanh", "softplus" or "sin".
         gain: scale of the weights: unit columns × gain in the first layer, orthogonal × gain after.
@@ -47,29 +82,8 @@ class DisjointMLP(JetModule):
     2·L·S·B·Σ in·out multiply-adds for S streams.
     """
 
-    def __init__(
-        self,
-        inputs: int,
-        modes: int,
-        hidden: Sequence[int] = (32, 32),
-        *,
-        outputs: int | None = None,
-        activation: str = "tanh",
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__()
-        _check(inputs, modes, hidden, outputs)
-        self.modes, self.outputs = modes, outputs
-        self.activation = nonlinear.activation(activation)
-        sizes = [inputs, *hidden]
-        draw = [_unit_columns] + [_orthogonal] * (len(hidden) - 1)
-        self.weights = nn.ParameterList(
-            torch.stack([gain * make(a, b) for _ in range(modes)])
-            for make, a, b in zip(draw, sizes, sizes[1:], strict=False)
-        )
-        self.biases = nn.ParameterList(torch.rand(modes, 1, b) * 2 - 1 for b in hidden)
-        last = hidden[-1]
-        self.readout = nn.Parameter(torch.randn(modes, last, outputs or 1) / math.sqrt(last))
+    shared = False
+    default = (32, 32)
 
     def propagate(self, u: Jet) -> Jet:
         streams, points = u.streams.shape[:2]
@@ -83,31 +97,14 @@ class DisjointMLP(JetModule):
         return Jet(y if self.outputs else y[..., 0], u.dim, u.order)
 
 
-class SharedMLP(JetModule):
-    """One perceptron with L outputs; meant for joint nesting (sec. 3.2.2). Arguments as above."""
+class SharedMLP(_MLP):
+    """One perceptron with L outputs; meant for joint nesting (sec. 3.2.2).
 
-    def __init__(
-        self,
-        inputs: int,
-        modes: int,
-        hidden: Sequence[int] = (128, 128),
-        *,
-        outputs: int | None = None,
-        activation: str = "tanh",
-        gain: float = 1.0,
-    ) -> None:
-        super().__init__()
-        _check(inputs, modes, hidden, outputs)
-        self.modes, self.outputs = modes, outputs
-        self.activation = nonlinear.activation(activation)
-        sizes = [inputs, *hidden]
-        draw = [_unit_columns] + [_orthogonal] * (len(hidden) - 1)
-        self.weights = nn.ParameterList(
-            gain * make(a, b) for make, a, b in zip(draw, sizes, sizes[1:], strict=False)
-        )
-        self.biases = nn.ParameterList(torch.rand(1, b) * 2 - 1 for b in hidden)
-        last = hidden[-1]
-        self.readout = nn.Parameter(torch.randn(last, modes * (outputs or 1)) / math.sqrt(last))
+    Arguments as above, but ``hidden`` is (128, 128) by default.
+    """
+
+    shared = True
+    default = (128, 128)
 
     def propagate(self, u: Jet) -> Jet:
         h = u.streams

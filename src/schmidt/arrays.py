@@ -1,0 +1,20 @@
+"""Arrays of any kind as tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor, from_numpy
+
+
+def tensor(a: Any, dtype: type[np.generic] | None = None) -> Tensor:
+    """A tensor as it is; anything else as a tensor of a copy, which numpy may convert to ``dtype``.
+
+    A copy in native byte order, because torch takes neither reversed nor read-only nor
+    byte-swapped arrays.
+    """
+    if isinstance(a, Tensor):
+        return a
+    array = np.array(a, dtype=dtype)
+    return from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -38,7 +38,7 @@ class SOAP(Optimizer):
         lr: float = 3e-3,
         betas: tuple[float, float] = (0.9, 0.95),
         precondition_decay: float = 0.95,
-        eps: float = 1e-15,
+        eps: float = 1e-8,
         every: int = 10,
         max_size: int = 512,
     ) -> None:

@@ -14,11 +14,11 @@ from schmidt.operators.soap import SOAP
 
 OptimizerFactory = Callable[[Iterable[Tensor], float], Optimizer]
 
+# eps is far below the usual 1e-8: gradients of an operator of small norm are small
 OPTIMIZERS: dict[str, OptimizerFactory] = {
-    "soap": lambda params, lr: SOAP(params, lr=lr),
-    # a small eps: gradients of an operator of small norm are small
+    "soap": lambda params, lr: SOAP(params, lr=lr, eps=1e-15),
     "adam": lambda params, lr: torch.optim.Adam(params, lr=lr, betas=(0.9, 0.99), eps=1e-15),
-    "rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr),
+    "rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr, eps=1e-15),
     "sgd": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
 }
 

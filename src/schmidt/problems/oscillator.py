@@ -56,8 +56,8 @@ def network(kind: str, modes: int, largest: float = SHIFT - 2) -> nn.Module:
         trunk = SharedMLP(inputs.features, modes, (128, 128))
     else:
         trunk = DisjointMLP(inputs.features, modes, (24, 24))
-    # decay rates are learned; the start does not know the right one, which is 1
-    envelope = GaussianEnvelope(torch.logspace(-0.2, 0.1, modes))
+    # decay rates are learned: the right one, 1, is not given away
+    envelope = GaussianEnvelope(torch.full((modes,), 0.7))
     return Ansatz(trunk, envelope, inputs=inputs, amplitude=math.sqrt(largest))
 
 

@@ -30,7 +30,7 @@ def gradients(shape: tuple[int, ...], steps: int, seed: int = 0) -> list[Tensor]
 
 def run(start: Tensor, grads: list[Tensor], **settings: Any) -> list[Tensor]:
     parameter = torch.nn.Parameter(start.clone())
-    optimizer = SOAP([parameter], **settings)
+    optimizer = SOAP([parameter], **{"floor": 0.0, **settings})
     path = []
     for grad in grads:
         parameter.grad = grad.clone()
@@ -234,3 +234,21 @@ def test_zero_gradients_are_harmless() -> None:
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SOAP([torch.nn.Parameter(torch.ones(2))], **settings)
+
+
+def test_rounding_in_directions_without_gradient_makes_no_large_step() -> None:
+    """Rank-one gradients leave all but one direction to rounding; steps stay of the order of lr."""
+    for seed in range(40):
+        draw = torch.Generator().manual_seed(seed)
+        w = torch.nn.Parameter(torch.zeros(16, 24, 1))
+        optimizer = SOAP([w], lr=1.0, eps=1e-15)
+        direction = 1e4 * torch.randn(16, 24, 1, generator=draw)
+        for scale in (1.0, 1.1, 0.9, 1.2):
+            w.grad = scale * direction
+            optimizer.step()
+        assert float(w.detach().abs().max()) < 10
+
+
+def test_a_floor_outside_its_range_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\), got 1"):
+        SOAP([torch.nn.Parameter(torch.ones(2))], floor=1.0)

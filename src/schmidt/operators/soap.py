@@ -26,6 +26,9 @@ class SOAP(Optimizer):
         betas: decay of the first and second moments.
         precondition_decay: decay of the averages of G Gᵀ and Gᵀ G.
         eps: added to the root of the second moment.
+        floor: least root of a second moment, relative to the largest in its matrix. Directions that
+            no gradient has reached yet hold nothing but rounding; dividing one rounding error by
+            another can give any step at all.
         every: steps between two refreshes of the eigenbases (one QR each).
         max_size: axes longer than this keep the identity as their basis.
 
@@ -39,6 +42,7 @@ class SOAP(Optimizer):
         betas: tuple[float, float] = (0.9, 0.95),
         precondition_decay: float = 0.95,
         eps: float = 1e-8,
+        floor: float = 1e-5,
         every: int = 10,
         max_size: int = 512,
     ) -> None:
@@ -51,11 +55,14 @@ class SOAP(Optimizer):
                 "betas and precondition_decay must lie in [0, 1), got "
                 f"{betas} and {precondition_decay}"
             )
+        if not 0 <= floor < 1:
+            raise ValueError(f"floor must lie in [0, 1), got {floor}")
         defaults = {
             "lr": lr,
             "betas": betas,
             "precondition_decay": precondition_decay,
             "eps": eps,
+            "floor": floor,
             "every": every,
             "max_size": max_size,
         }
@@ -86,7 +93,10 @@ class SOAP(Optimizer):
         rotated = _rotate(grad, state)
         second.mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
         mean = _rotate(first, state) / (1 - beta1 ** state["step"])
-        scale = (second / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        scale = (second / (1 - beta2 ** state["step"])).sqrt_()
+        if "left" in state or "right" in state:
+            scale = torch.maximum(scale, group["floor"] * scale.amax((-2, -1), keepdim=True))
+        scale.add_(group["eps"])
         parameter.add_(_rotate_back(mean.div_(scale), state), alpha=-group["lr"])
         refresh = state["step"] % group["every"] == 0
         for side, outer in (("left", _left), ("right", _right)):

@@ -281,3 +281,17 @@ def test_unnested_functions_in_any_gauge_keep_their_span():
     found = spectrum(Matrix((q * values) @ q.T), table)
     assert not found.vanished.any()
     np.testing.assert_allclose(found.ritz, values[:2], rtol=1e-8)
+
+
+def test_weak_and_strong_forms_train_as_a_sum():
+    """Orders combine: the sum needs second derivatives of f and first ones of g."""
+    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    weak = Schrodinger(lambda x: x.pow(2).sum(1), measure)
+    strong = Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
+    assert strong.orders() == (2, 0)
+    assert (strong + 1.0).orders() == (2, 0)
+    both = (weak + strong) / 2 + 5.0
+    assert both.orders() == (2, 1)
+    training = Training(steps=300, batch=300, extra_shift=4.0)
+    found = spectrum(oscillator(), fit(both, small_network(), training=training).right)
+    np.testing.assert_allclose(found.ritz, [3, 1, 1], atol=2e-2)

@@ -41,7 +41,7 @@ class Schrodinger(PointwiseForm):
         if not kinetic > 0:
             raise ValueError(f"the kinetic factor must be positive, got {kinetic}")
         self.potential, self.kinetic, self.form = potential, kinetic, form
-        self.order = 1 if form == "weak" else 2
+        self.order, self.left_order = (1, 1) if form == "weak" else (2, 0)
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         if self.form == "strong":

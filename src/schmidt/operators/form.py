@@ -61,12 +61,15 @@ class Form(ABC):
     Attributes:
         order: derivatives of f that :meth:`matrix` needs (0: values, 1: weak form, 2: strong form).
             Of g it may use values and, from order 1 on, gradients.
+        left_order: derivatives of g that it does use; default 1 if ``order`` ≥ 1. Say 0 in a strong
+            form, whose training steps are then much cheaper.
         self_adjoint: True if known, False if known not to be, None if it is to be measured.
         one_space: whether f and g are functions on one space.
         additive: whether :meth:`matrix` is a sum over points, so that points may come in chunks.
     """
 
     order: int = 0
+    left_order: int | None = None
     self_adjoint: bool | None = None
     one_space: bool = True
     additive: bool = True
@@ -88,6 +91,10 @@ class Form(ABC):
     def evaluation(self, n: int | None = None) -> Sample:
         """Fixed points to judge results on."""
         return self.sample(n or 2**14, torch.Generator().manual_seed(20240721))
+
+    def orders(self) -> tuple[int, int]:
+        """The derivatives of f and of g that :meth:`matrix` needs."""
+        return self.order, min(self.order, 1) if self.left_order is None else self.left_order
 
     @property
     def unshifted(self) -> Form:
@@ -134,7 +141,7 @@ class PointwiseForm(Form):
 class _Derived(Form):
     def __init__(self, base: Form) -> None:
         self.base = base
-        self.order = base.order
+        self.order, self.left_order = base.orders()
         self.self_adjoint = base.self_adjoint
         self.one_space = base.one_space
         self.additive = base.additive
@@ -195,6 +202,7 @@ class _Sum(_Derived):
         super().__init__(first)
         self.second = second
         self.order = max(first.order, second.order)
+        self.left_order = max(first.orders()[1], second.orders()[1])
         self.additive = first.additive and second.additive
         both = {first.self_adjoint, second.self_adjoint}
         self.self_adjoint = True if both == {True} else None

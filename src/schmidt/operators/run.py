@@ -142,16 +142,16 @@ class Run:
         samples = [self._draw(self.training.batch // 2, self.generator) for _ in range(2)]
         shared = samples[0].shared
         right, left = self.networks["right"], self.networks.get("left")
-        order = self.form.order
+        order, left_order = self.form.orders()
         if left is None and shared:
-            g = self._jets(right, [s.x for s in samples], min(order, 1))
+            g = self._jets(right, [s.x for s in samples], left_order)
             f = g
             if order == 2:  # T f enters detached: no graph through its second derivatives
                 with torch.no_grad():
                     f = self._jets(right, [s.x for s in samples], order)
         else:
             f = self._jets(right, [s.x for s in samples], order)
-            g = self._jets(left or right, [s.y for s in samples], order)
+            g = self._jets(left or right, [s.y for s in samples], left_order)
         first, second = (Batch(samples[i], f[i], g[i], left is None) for i in range(2))
         return first, second
 

@@ -266,3 +266,20 @@ def test_smoothed_grids_need_no_condition_at_the_walls():
         points = measure.sample(900, torch.Generator().manual_seed(seed))
         estimate = (points.weight * points.x.sum(1).exp()).sum()
         assert float(estimate) == pytest.approx((math.e - 1) ** 2, rel=1e-6)
+
+
+def test_kernels_come_in_blocks_and_are_judged_on_a_bounded_number_of_points(monkeypatch):
+    from schmidt.operators import kernel as module
+
+    def rbf(y, x):
+        return (-(y[:, None] - x).pow(2).sum(-1)).exp()
+
+    form = Kernel(rbf, Distribution(Gaussian(1.0, 3)), symmetric=True)
+    judging = form.evaluation()
+    assert len(judging.x) <= module.MOST_POINTS
+    assert float(judging.x.weight.sum()) == pytest.approx(1, rel=1e-6)
+    sample = form.sample(100, torch.Generator().manual_seed(0))
+    jet = Jet(torch.randn(1, len(sample.x), 2, dtype=torch.float64), 3, 0)
+    whole = form.action(jet, sample)
+    monkeypatch.setattr(module, "BLOCK", 7 * len(sample.x))
+    torch.testing.assert_close(form.action(jet, sample), whole)

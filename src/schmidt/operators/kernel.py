@@ -15,7 +15,6 @@ from schmidt.operators.measures.measure import EVALUATION_SEED
 KernelFunction = Callable[[Tensor, Tensor], Tensor]
 """k(y, x): points (N, d'), (M, d) to the matrix (N, M)."""
 
-
 BLOCK = 2**24
 """Kernel values held at once."""
 
@@ -89,4 +88,4 @@ def _judging_points(measure: Measure, n: int | None) -> Points:
     points = measure.evaluation(n)
     if len(points) <= MOST_POINTS:
         return points
-    return measure.sample(MOST_POINTS, torch.Generator().manual_seed(EVALUATION_SEED))
+    return measure.fresh(MOST_POINTS, torch.Generator().manual_seed(EVALUATION_SEED))

@@ -2,6 +2,7 @@
 
 from schmidt.operators.derivatives import Exact, FiniteDifferences, Hutchinson, JetModule
 from schmidt.operators.differential import Schrodinger, SelfAdjointDifferential
+from schmidt.operators.drift import ConvectionDiffusion
 from schmidt.operators.fit import Fit, fit
 from schmidt.operators.form import Form, PointwiseForm, Sample, inner
 from schmidt.operators.functions import Functions
@@ -9,6 +10,7 @@ from schmidt.operators.jet import Jet
 from schmidt.operators.kernel import Kernel
 from schmidt.operators.matrix_form import Matrix
 from schmidt.operators.measures import (
+    Affine,
     Data,
     Distribution,
     Gaussian,
@@ -16,6 +18,7 @@ from schmidt.operators.measures import (
     Lebesgue,
     Measure,
     Mixture,
+    Periodic,
     Points,
     Product,
     Proposal,
@@ -34,10 +37,26 @@ from schmidt.operators.networks import (
     Factor,
     FourierFeatures,
     GaussianEnvelope,
+    Hidden,
     IndexTable,
     PeriodicInputs,
     ScaledInputs,
     SharedMLP,
+)
+from schmidt.operators.ritz import (
+    BoxSpace,
+    Certificate,
+    CoulombSpace,
+    EuclideanSpace,
+    NormalSpace,
+    Ritz,
+    Space,
+    TorusSpace,
+    TrunkFeatures,
+    bound_states,
+    confining,
+    eigenfunctions,
+    galerkin,
 )
 from schmidt.operators.run import DivergedError, Run
 from schmidt.operators.self_adjoint import NotSelfAdjointError
@@ -47,14 +66,20 @@ from schmidt.operators.training import Training
 
 __all__ = [
     "SOAP",
+    "Affine",
     "Ansatz",
     "Batch",
     "BoundedInputs",
     "BoxMask",
+    "BoxSpace",
+    "Certificate",
+    "ConvectionDiffusion",
+    "CoulombSpace",
     "Data",
     "DisjointMLP",
     "Distribution",
     "DivergedError",
+    "EuclideanSpace",
     "Exact",
     "ExponentialEnvelope",
     "Factor",
@@ -65,6 +90,7 @@ __all__ = [
     "Functions",
     "Gaussian",
     "GaussianEnvelope",
+    "Hidden",
     "Hutchinson",
     "IndexTable",
     "Indices",
@@ -77,13 +103,16 @@ __all__ = [
     "Method",
     "Mixture",
     "NestedLowRank",
+    "NormalSpace",
     "NotSelfAdjointError",
+    "Periodic",
     "PeriodicInputs",
     "Points",
     "PointwiseForm",
     "Product",
     "Proposal",
     "Radial",
+    "Ritz",
     "Run",
     "Sample",
     "ScaledInputs",
@@ -91,11 +120,18 @@ __all__ = [
     "SelfAdjointDifferential",
     "SharedMLP",
     "SmoothBox",
+    "Space",
     "Spectrum",
+    "TorusSpace",
     "Training",
+    "TrunkFeatures",
     "UniformBox",
     "Weighted",
+    "bound_states",
+    "confining",
+    "eigenfunctions",
     "fit",
+    "galerkin",
     "inner",
     "spectrum",
 ]

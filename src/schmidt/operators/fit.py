@@ -19,6 +19,7 @@ from schmidt.operators.derivatives import Derivatives
 from schmidt.operators.form import Form
 from schmidt.operators.functions import Functions
 from schmidt.operators.methods import Method
+from schmidt.operators.ritz.start import polished
 from schmidt.operators.run import Run
 from schmidt.operators.spectrum import Spectrum, spectrum
 from schmidt.operators.training import Training
@@ -42,6 +43,7 @@ class Fit:
         settings: what made this run.
         interrupted: whether Ctrl-C ended it.
         derivatives: how the networks are differentiated.
+        polished: with ``polish="ritz"``, the Ritz solution in the networks' hidden units.
     """
 
     form: Form
@@ -53,6 +55,7 @@ class Fit:
     settings: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
     derivatives: Derivatives | None = None
+    polished: Factorization | None = None
 
     @cached_property
     def spectrum(self) -> Spectrum:
@@ -61,7 +64,10 @@ class Fit:
 
     @property
     def factorization(self) -> Factorization:
-        """The best answer: Ritz values and Ritz functions of the learned span."""
+        """The best answer: Ritz values and functions, of the networks' hidden units if the run was
+        polished, else of the learned span."""
+        if self.polished is not None:
+            return self.polished
         s = self.spectrum
         return self._result(s.ritz[: s.rank], s.mix_f, s.mix_g, "ritz")
 
@@ -86,6 +92,8 @@ def fit(
     method: str | Method = "sequential",
     training: Training | None = None,
     derivatives: Derivatives | None = None,
+    start: str = "random",
+    polish: str | None = None,
     settings: Mapping[str, Any] | None = None,
     checkpoint: Path | str | None = None,
     resume: bool = False,
@@ -103,6 +111,10 @@ def fit(
         method: "sequential", "joint", "none", or a :class:`~schmidt.operators.methods.Method`.
         training: steps, batch, optimizer, …
         derivatives: how to differentiate networks; default exact.
+        start: "random", or "ritz": begin from the Ritz solution in the span of the networks' first
+            hidden units (scalar functions of :class:`Hidden` networks).
+        polish: None, or "ritz": end with a Ritz step in the span of the trained hidden units; the
+            result's ``factorization`` is then that, in float64.
         settings: further entries for the result's settings, which resuming checks too.
         checkpoint: directory for checkpoints; none are written without it.
         resume: go on from the checkpoint in that directory, if there is one. On the same machine
@@ -118,24 +130,44 @@ def fit(
         NotSelfAdjointError: eigenvalues asked for, but T is measurably not self-adjoint.
         DivergedError: NaN or Inf, with the step and the likely cause.
     """
+    for name, given, known in (
+        ("start", start, ("random", "ritz")),
+        ("polish", polish, (None, "ritz")),
+    ):
+        if given not in known:
+            raise ValueError(f"{name} must be one of {known}, got {given!r}")
+    settings = {**(settings or {}), "start": start}
     run = Run(form, right, left, method, training, derivatives, settings)
     directory = None if checkpoint is None else Path(checkpoint)
     if resume and directory is None:
         raise ValueError("resume needs the directory of the checkpoint")
     at = run.load(directory) if resume and directory is not None else run.start()
+    if start == "ritz" and at.step == 0:
+        run.start_from_ritz()
+        at = run.start()
     bar = progress_bar(run.training.steps, "training", enabled=progress)
     interrupted = _train(run, at, directory, monitor, monitor_every, bar)
-    averaged = run.averaged
+    last, before = run.averaged["right"], run.averaged.get("left")
+    extra: Factorization | None = None
+    seconds = at.seconds
+    if polish == "ritz":
+        begin = time.perf_counter()
+        values, f, g = polished(form, last, before, run.modes)
+        extra = Factorization(
+            g, values.numpy(), f, settings={**run.settings, "estimate": "ritz", "polish": polish}
+        )
+        seconds += time.perf_counter() - begin
     return Fit(
         form,
-        averaged["right"],
-        averaged.get("left"),
+        last,
+        before,
         at.history,
         at.step,
-        at.seconds,
+        seconds,
         run.settings,
         interrupted,
         run.derivatives,
+        extra,
     )
 
 

@@ -101,6 +101,11 @@ class Form(ABC):
         """The form without multiples of the identity that were added to it."""
         return self
 
+    @property
+    def offset(self) -> float:
+        """The multiple of the identity that was added to it."""
+        return 0.0
+
     def __add__(self, other: Form | float) -> Form:
         if isinstance(other, Form):
             return _Sum(self, other)
@@ -162,6 +167,10 @@ class _Scaled(_Derived):
     def unshifted(self) -> Form:
         return self.base.unshifted * self.factor
 
+    @property
+    def offset(self) -> float:
+        return self.base.offset * self.factor
+
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         return self.factor * self.base.matrix(g, f, sample)
 
@@ -179,6 +188,10 @@ class _Shifted(_Derived):
     @property
     def unshifted(self) -> Form:
         return self.base.unshifted
+
+    @property
+    def offset(self) -> float:
+        return self.base.offset + self.shift
 
     def _check(self, sample: Sample) -> None:
         if not sample.shared:
@@ -213,6 +226,10 @@ class _Sum(_Derived):
     @property
     def unshifted(self) -> Form:
         return self.base.unshifted + self.second.unshifted
+
+    @property
+    def offset(self) -> float:
+        return self.base.offset + self.second.offset
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
         return self.base.matrix(g, f, sample) + self.second.matrix(g, f, sample)

@@ -13,7 +13,7 @@ from schmidt.operators.jet import Jet
 
 
 class Functions(nn.Module):
-    """k functions Σ_i f_i(x) mix_il of a network's L outputs.
+    """k functions Σ_i f_i(x) mix_il of a network's L outputs; complex if ``mix`` is.
 
     Call with numpy points (or lists of them) and get a numpy array (N, k) (or (N, k, O)) of the
     same precision, or with a tensor and get a tensor.
@@ -27,7 +27,8 @@ class Functions(nn.Module):
     def __init__(self, network: Function, mix: Tensor) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("mix", mix.detach().to(torch.float64))
+        wide = torch.complex128 if mix.is_complex() else torch.float64
+        self.register_buffer("mix", mix.detach().to(wide))
 
     def forward(self, x: Any) -> Any:
         if isinstance(x, Tensor):
@@ -36,7 +37,9 @@ class Functions(nn.Module):
         with torch.no_grad():
             out = self._values(torch.from_numpy(points).to(self._device()))
         values = out.cpu().numpy()
-        return values.astype(points.dtype) if np.issubdtype(points.dtype, np.floating) else values
+        if np.iscomplexobj(values) or not np.issubdtype(points.dtype, np.floating):
+            return values
+        return values.astype(points.dtype)
 
     def _device(self) -> torch.device:
         return next((p.device for p in self.parameters()), torch.device("cpu"))
@@ -49,8 +52,14 @@ class Functions(nn.Module):
             x = x[:, None]
         # integers in one axis are indices, in two they are coordinates
         inside = x.to(self._dtype()) if x.is_floating_point() or x.ndim == 2 else x
-        out = torch.einsum("bi...,il->bl...", (v := self.network(inside)), self.mix.to(v))
-        return out.to(x.dtype) if x.is_floating_point() else out
+        if hasattr(self.network, "mixed") and not self.mix.is_complex():
+            out = self.network.mixed(inside, 0, self.mix.to(inside)).value
+        else:
+            values = self.network(inside)
+            mix = self.mix.to(torch.promote_types(self.mix.dtype, values.dtype))
+            mix = mix if mix.is_complex() else mix.to(values)
+            out = torch.einsum("bi...,il->bl...", values.to(mix.dtype), mix)
+        return out.to(x.dtype) if x.is_floating_point() and not out.is_complex() else out
 
     def jet(self, x: Tensor, order: int) -> Jet:
         """Values and derivatives, in the network's precision."""

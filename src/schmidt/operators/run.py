@@ -18,6 +18,7 @@ from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.methods import Batch, Method
+from schmidt.operators.ritz.start import rescale, start_networks
 from schmidt.operators.self_adjoint import require_self_adjoint
 from schmidt.operators.spectrum import double, moments, rayleigh_ritz
 from schmidt.operators.training import Training
@@ -56,7 +57,7 @@ class Run:
             k: copy.deepcopy(v).requires_grad_(False).eval() for k, v in self.networks.items()
         }
         self.generator = torch.Generator().manual_seed(training.seed)
-        modes = self._check_networks()
+        self.modes = modes = self._check_networks()
         self.method = methods.method(method, modes) if isinstance(method, str) else method
         self.parameters = [
             p for n in self.networks.values() for p in n.parameters() if p.requires_grad
@@ -136,6 +137,17 @@ class Run:
         values = rayleigh_ritz(found, True, 1e-4)[0]
         # later functions, orthogonal to the earlier ones, fall below the span they started in
         return max(-float(values[-1]), 0.5 * float(values[0]), 0.0)
+
+    def start_from_ritz(self) -> None:
+        """Give all functions the Ritz solution of the starting features, and norms √(σ + c)."""
+        right, left = self.networks["right"], self.networks.get("left")
+        values = start_networks(self.form, right, left, self.modes)
+        self.extra_shift = self._needed_shift()
+        floor = 1e-3 * float(values.abs().max())
+        norms = (values + self.extra_shift).clamp_min(floor).sqrt()
+        for name, network in self.networks.items():
+            rescale(network, norms.to(self.dtype).to(self.training.device))
+            self.averaged[name].load_state_dict(network.state_dict())
 
     def batches(self) -> tuple[Batch, Batch]:
         """Two independent halves, the networks evaluated on both at once."""

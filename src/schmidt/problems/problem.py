@@ -20,7 +20,8 @@ class Exact:
     """The exact leading spectrum.
 
     Attributes:
-        values: L → the L leading values of the form, shift included, descending.
+        values: L → the L leading values of the form, shift included, descending; complex for some
+            operators that are not self-adjoint, then by real part, equal ones by imaginary part.
         right: (points (N, d), L) → exact right functions (N, L), normalised in the problem's
             measure; None where they are not known in closed form.
         left: the same for left functions of a non-self-adjoint problem.
@@ -40,12 +41,13 @@ class Problem:
         form: T, wanted modes on top.
         modes: default number of modes.
         network: (kind, modes) → right network, or (right, left) networks for an SVD; ``kind`` is
-            "disjoint" or "shared".
+            "disjoint" or "shared". None if T is not self-adjoint: then the problem is one for the
+            Ritz solver.
         training: default settings.
         exact: the exact spectrum.
         energy: value of T → physical energy; None where there is none.
         extent: (low, high) of the window for pictures, for functions of one or two coordinates;
-            None on an index set.
+            None on an index set and in more dimensions.
         zoom: show each level in a window of its own size, inside ``extent``.
         max_modes: the most modes that make sense; None for no limit.
     """
@@ -54,7 +56,7 @@ class Problem:
     summary: str
     form: Form
     modes: int
-    network: Callable[[str, int], nn.Module | tuple[nn.Module, nn.Module]]
+    network: Callable[[str, int], nn.Module | tuple[nn.Module, nn.Module]] | None
     exact: Exact
     training: Training = field(default_factory=Training)
     energy: Callable[[np.ndarray], np.ndarray] | None = None
@@ -66,6 +68,11 @@ class Problem:
         self, kind: str = "disjoint", modes: int | None = None, seed: int = 0
     ) -> tuple[nn.Module, nn.Module | None]:
         """Freshly drawn (right, left) networks; ``left`` is None for eigenvalue problems."""
+        if self.network is None:
+            raise ValueError(
+                f"{self.name} is a problem for the Ritz solver: its operator is not self-adjoint, "
+                "and NeuralSVD learns eigenfunctions of self-adjoint operators only"
+            )
         if kind not in NETWORKS:
             raise ValueError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
         count = self.modes if modes is None else modes

@@ -1,5 +1,6 @@
 """Measures μ: where points come from, and the weights that make sums over them integrals."""
 
+from schmidt.operators.measures.affine import Affine
 from schmidt.operators.measures.cube import SAMPLINGS
 from schmidt.operators.measures.measure import (
     Data,
@@ -8,6 +9,7 @@ from schmidt.operators.measures.measure import (
     Lebesgue,
     Measure,
 )
+from schmidt.operators.measures.periodic import Periodic
 from schmidt.operators.measures.points import Points
 from schmidt.operators.measures.product import Product
 from schmidt.operators.measures.proposals import (
@@ -22,6 +24,7 @@ from schmidt.operators.measures.weighted import Weighted
 
 __all__ = [
     "SAMPLINGS",
+    "Affine",
     "Data",
     "Distribution",
     "Gaussian",
@@ -29,6 +32,7 @@ __all__ = [
     "Lebesgue",
     "Measure",
     "Mixture",
+    "Periodic",
     "Points",
     "Product",
     "Proposal",

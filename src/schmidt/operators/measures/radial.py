@@ -85,7 +85,7 @@ class Radial(Proposal):
         t, wt = gauss_legendre(n, 0.0, self.outer / (self.scale + self.outer))
         r = self.scale * t / (1 - t)
         wr = wt * self.scale / (1 - t) ** 2 * r ** (self.dim - 1)
-        m = {2: 64, 3: 40}[self.dim]
+        m = max(8, round({2: 0.4, 3: 0.5}[self.dim] * n))
         angle = torch.from_numpy(2 * np.pi * (np.arange(m) + 0.37) / m)
         turn = torch.full((m,), 2 * math.pi / m, dtype=torch.float64)
         if self.dim == 2:

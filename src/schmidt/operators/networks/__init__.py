@@ -7,6 +7,7 @@ from schmidt.operators.networks.envelopes import (
     Factor,
     GaussianEnvelope,
 )
+from schmidt.operators.networks.hidden import Hidden
 from schmidt.operators.networks.inputs import (
     BoundedInputs,
     FourierFeatures,
@@ -24,6 +25,7 @@ __all__ = [
     "Factor",
     "FourierFeatures",
     "GaussianEnvelope",
+    "Hidden",
     "IndexTable",
     "PeriodicInputs",
     "ScaledInputs",

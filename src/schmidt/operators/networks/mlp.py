@@ -85,14 +85,23 @@ class DisjointMLP(_MLP):
     shared = False
     default = (32, 32)
 
-    def propagate(self, u: Jet) -> Jet:
+    def _hidden(self, u: Jet) -> Tensor:
         streams, points = u.streams.shape[:2]
         h = u.streams.reshape(1, streams * points, -1).expand(self.modes, -1, -1)
         for weight, bias in zip(self.weights, self.biases, strict=True):
             z = torch.bmm(h, weight).view(self.modes, streams, points, -1)
             h = nonlinear.activate(z, bias, u.dim, u.order, self.activation)
             h = h.view(self.modes, streams * points, -1)
-        y = torch.bmm(h, self.readout).view(self.modes, streams, points, -1)
+        return h
+
+    def hidden(self, u: Jet) -> Tensor:
+        """Streams of the last hidden layer of every network: (S, B, L, units)."""
+        streams, points = u.streams.shape[:2]
+        return self._hidden(u).view(self.modes, streams, points, -1).permute(1, 2, 0, 3)
+
+    def propagate(self, u: Jet) -> Jet:
+        streams, points = u.streams.shape[:2]
+        y = torch.bmm(self._hidden(u), self.readout).view(self.modes, streams, points, -1)
         y = y.permute(1, 2, 0, 3)
         return Jet(y if self.outputs else y[..., 0], u.dim, u.order)
 
@@ -106,11 +115,15 @@ class SharedMLP(_MLP):
     shared = True
     default = (128, 128)
 
-    def propagate(self, u: Jet) -> Jet:
+    def hidden(self, u: Jet) -> Tensor:
+        """Streams of the last hidden layer: (S, B, 1, units)."""
         h = u.streams
         for weight, bias in zip(self.weights, self.biases, strict=True):
             h = nonlinear.activate(h @ weight, bias, u.dim, u.order, self.activation)
-        y = h @ self.readout
+        return h[:, :, None]
+
+    def propagate(self, u: Jet) -> Jet:
+        y = self.hidden(u)[:, :, 0] @ self.readout
         if self.outputs:
             y = y.view(*y.shape[:2], self.modes, self.outputs)
         return Jet(y, u.dim, u.order)

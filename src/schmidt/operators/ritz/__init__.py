@@ -1,0 +1,34 @@
+"""The Ritz solver: features, a well-conditioned basis, least squares, and an honest error."""
+
+from schmidt.operators.ritz.certificate import Certificate
+from schmidt.operators.ritz.features import TrunkFeatures
+from schmidt.operators.ritz.in_span import InSpan, galerkin
+from schmidt.operators.ritz.solver import Ritz, bound_states, eigenfunctions
+from schmidt.operators.ritz.spaces import (
+    BoxSpace,
+    Choice,
+    CoulombSpace,
+    EuclideanSpace,
+    NormalSpace,
+    Space,
+    TorusSpace,
+    confining,
+)
+
+__all__ = [
+    "BoxSpace",
+    "Certificate",
+    "Choice",
+    "CoulombSpace",
+    "EuclideanSpace",
+    "InSpan",
+    "NormalSpace",
+    "Ritz",
+    "Space",
+    "TorusSpace",
+    "TrunkFeatures",
+    "bound_states",
+    "confining",
+    "eigenfunctions",
+    "galerkin",
+]

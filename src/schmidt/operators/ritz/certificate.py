@@ -1,0 +1,188 @@
+"""What fresh points say of a result: residuals, error bounds, and alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from schmidt.operators.derivatives import Function
+from schmidt.operators.form import Form
+from schmidt.operators.ritz.bounds import bounds
+from schmidt.operators.ritz.collocation import collocate
+from schmidt.operators.ritz.spaces import Space
+
+CONFIDENCE = 0.999
+REPLICATES = 8
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Error bounds from points that neither the solver nor its search has seen.
+
+    Attributes:
+        residual: (L,) ‖(T−μ)f‖/‖f‖.
+        radius: (L,) upper confidence bound of the residual. For self-adjoint T *some* point of the
+            spectrum lies in [μ − radius, μ + radius]; which one it is, a residual cannot know.
+            NaN for T that is not self-adjoint, whose residuals do not bound errors.
+        estimate: (L,) quadratic (Temple–Kato) bound plus what fresh points say of the quadrature's
+            error; never above ``radius``. It presumes the gap, which is estimated.
+        gap: (L,) estimated distance of each level from the rest; NaN where none is visible.
+        groups: levels: slices of values that the residuals cannot tell apart.
+        condition: (L,) condition numbers of the eigenvalues of T that is not self-adjoint; a
+            perturbation of size ε moves them by about condition·ε. Ones otherwise.
+        overlap: largest |⟨f_i|f_j⟩ − δ_ij| (self-adjoint T) beyond the noise of the points.
+        points: how many points were used.
+        confidence: of each radius by itself, over the randomness of the points.
+        alarms: sentences, empty if all is well.
+    """
+
+    residual: np.ndarray
+    radius: np.ndarray
+    estimate: np.ndarray
+    gap: np.ndarray
+    groups: list[slice]
+    condition: np.ndarray
+    overlap: float
+    points: int
+    confidence: float = CONFIDENCE
+    alarms: list[str] = field(default_factory=list)
+
+
+def certify(
+    form: Form,
+    space: Space,
+    features: Function,
+    values: Tensor,
+    mix: Tensor,
+    modes: int,
+    *,
+    points: int,
+    seed: int,
+    expected: Tensor | None = None,
+    condition: np.ndarray | None = None,
+) -> Certificate:
+    """Evaluate residuals on independent randomised point sets.
+
+    Args:
+        values, mix: (m,), (K, m): more pairs than ``modes``, for the gap behind the last level.
+        points: size of each of the eight sets; from their scatter come the confidence bounds.
+        seed: of the points.
+        expected: (m,) residuals seen before, on points that took part in choosing.
+        condition: for T that is not self-adjoint.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    gram, cross, square = [], [], []
+    count = 0
+    for _ in range(REPLICATES):
+        at = collocate(form, features, space.independent(points, generator), mix)
+        count += len(at.values)
+        error = at.images - at.values * values
+        gram.append((at.values.mH @ at.values).numpy())
+        cross.append((at.values.mH @ error).numpy())
+        square.append((error.abs() ** 2).sum(0).numpy())
+    g, e, r = (np.stack(parts) for parts in (gram, cross, square))
+    norm = np.sqrt(np.real(np.einsum("bii->i", g) / REPLICATES)).clip(1e-300)
+    residual, upper = _ratio(r, np.real(np.einsum("bii->bi", g)))
+    radius = np.sqrt(upper)
+    residual = np.sqrt(residual)
+    overlap = _overlap(g / np.outer(norm, norm), modes)
+    mu = values.numpy()
+    if form.self_adjoint is not True:
+        nothing = np.full(modes, np.nan)
+        return Certificate(
+            residual[:modes],
+            nothing,
+            nothing,
+            nothing,
+            [slice(i, i + 1) for i in range(modes)],
+            np.ones(modes) if condition is None else condition[:modes],
+            float("nan"),
+            count,
+            alarms=_alarms(mu, residual, expected, 0.0, modes, form.offset),
+        )
+    found = bounds(mu, radius, modes)
+    moved = _rayleigh_shift(e / np.outer(norm, norm), found.groups)
+    estimate = np.minimum(found.linear, found.quadratic + moved)
+    return Certificate(
+        residual[:modes],
+        radius[:modes],
+        estimate,
+        found.gap,
+        found.groups,
+        np.ones(modes),
+        overlap,
+        count,
+        alarms=_alarms(mu, residual, expected, overlap, modes, form.offset),
+    )
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Σ above/Σ below over replicates, and its upper confidence bound by the jackknife."""
+    n = len(above)
+    total = above.sum(0) / below.sum(0)
+    others = (above.sum(0) - above) / (below.sum(0) - below)
+    spread = np.sqrt((n - 1) / n * ((others - others.mean(0)) ** 2).sum(0))
+    return total, total + stats.t.ppf(CONFIDENCE, n - 1) * spread
+
+
+def _overlap(gram: np.ndarray, modes: int) -> float:
+    """Largest deviation of Gram matrices (replicates, m, m) from the identity, beyond noise."""
+    n = len(gram)
+    off = (gram - np.eye(gram.shape[1]))[:, :modes, :modes]
+    noise = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * off.std(0, ddof=1) / np.sqrt(n)
+    return float((np.abs(off.mean(0)) - noise).clip(0).max())
+
+
+def _rayleigh_shift(cross: np.ndarray, groups: list[slice]) -> np.ndarray:
+    """How far Rayleigh–Ritz values on the fresh points lie from μ, with noise: (modes,).
+
+    ``cross`` holds ⟨f_i|(T−μ_j)f_j⟩ per replicate, for normalised f.
+    """
+    n = len(cross)
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
+    out = []
+    for group in groups:
+        block = cross[:, group, group]
+        block = (block + np.conj(np.swapaxes(block, 1, 2))) / 2
+        noise = block.std(0, ddof=1) / np.sqrt(n)
+        size = np.linalg.norm(block.mean(0)) + quantile * np.linalg.norm(noise)
+        out += [size] * (group.stop - group.start)
+    return np.array(out)
+
+
+def _alarms(
+    values: np.ndarray,
+    residual: np.ndarray,
+    expected: Tensor | None,
+    overlap: float,
+    modes: int,
+    offset: float,
+) -> list[str]:
+    out = []
+    if overlap > 0.02:
+        out.append(
+            f"functions that were orthonormal on the solver's points overlap by {overlap:.1%} on "
+            "fresh ones: the quadrature was exploited; give the solver more points or time"
+        )
+    if expected is not None:
+        before = expected.numpy()[:modes]
+        worse = residual[:modes] > 3 * before + 1e-9 * np.abs(values).max()
+        if worse.any():
+            out.append(
+                f"residuals of modes {_list(worse)} are more than three times larger on fresh "
+                "points than on those that the search looked at"
+            )
+    spacing = np.abs(values[:modes, None] - values[None, :])
+    spread = np.abs(values[:modes] - offset).clip(1e-2 * spacing.max())
+    unresolved = residual[:modes] > 0.2 * spread
+    if unresolved.any():
+        out.append(f"modes {_list(unresolved)} are not resolved: residuals above 20 %")
+    return out
+
+
+def _list(which: np.ndarray) -> str:
+    return ", ".join(str(i + 1) for i in np.flatnonzero(which))

@@ -1,0 +1,177 @@
+"""The search for features: climb along the ladders, grow, and stop at a target or a budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from schmidt.operators.form import Form
+from schmidt.operators.jet import Jet
+from schmidt.operators.ritz.spaces import Choice, Space
+from schmidt.operators.ritz.trial import Trial, attempt
+
+HELD_OUT = 2048
+FOCUS = 2**15
+FOCUS_ROUNDS = 4
+GROWTH = 1.5
+LARGEST = 1600
+
+
+@dataclass
+class Search:
+    """A deterministic sequence of trials, cut short by target and budget only.
+
+    Attributes:
+        form, modes: the operator and the number of wanted modes.
+        space: where functions live; points are moved to where they turn out to be.
+        target: stop when the mean quadratic estimate falls below this.
+        seconds: stop when the next trial would end later than this after the start.
+        trials: all that was tried, in order.
+    """
+
+    form: Form
+    space: Space
+    modes: int
+    target: float
+    seconds: float
+    report: Callable[[Trial], Any] | None = None
+    stop: Callable[[], bool] = bool
+    trials: list[Trial] = field(default_factory=list)
+    begin: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        self.extra = max(4, self.modes // 4)
+        self._draw()
+
+    def _draw(self) -> None:
+        self.held_out = self.space.fresh(HELD_OUT, torch.Generator().manual_seed(20261123))
+
+    @property
+    def left(self) -> float:
+        """Seconds that remain."""
+        if self.stop():
+            return 0.0
+        return self.seconds - (time.perf_counter() - self.begin)
+
+    def run(self) -> Trial:
+        """The best trial."""
+        best = self._first()
+        best = self._climb(best, 0.25 * self.left)
+        stalled = 0
+        while best.estimate_or_score > self.target and stalled < 2:
+            larger = self._grown(best, stalled + 1)
+            if larger is None:
+                break
+            if larger.score < 0.7 * best.score:
+                stalled = 0
+                best = self._climb(self._focused(larger), 0.25 * self.left)
+            else:
+                stalled += 1
+                best = min(best, larger, key=lambda t: t.score)
+        return best
+
+    def only(self, choice: Choice) -> Trial:
+        """The trial of one choice."""
+        trial = self._try(choice)
+        if trial is None:
+            raise ValueError(f"these features span fewer than {self.modes} functions: {choice}")
+        return trial
+
+    def _try(self, choice: Choice) -> Trial | None:
+        trial = attempt(
+            self.form,
+            self.space,
+            choice,
+            self.modes,
+            held_out=self.held_out,
+            extra=self.extra,
+        )
+        if trial is not None:
+            self.trials.append(trial)
+            if self.report is not None:
+                self.report(trial)
+        return trial
+
+    def _first(self) -> Trial:
+        choice = self.space.start(self.modes)
+        while True:
+            trial = self._try(choice)
+            if trial is not None:
+                break
+            if choice.width > LARGEST:
+                raise ValueError(
+                    f"the features of this space span fewer than {self.modes} functions; "
+                    "ask for fewer modes"
+                )
+            choice = choice.scaled("width", 1.5).scaled("points", 1.5)
+        return self._focused(trial)
+
+    def _focused(self, trial: Trial) -> Trial:
+        """Refocus as long as it pays and there is time."""
+        for _ in range(FOCUS_ROUNDS):
+            if 2 * trial.seconds > self.left:
+                break
+            old, trial = trial, self._refocus(trial)
+            if trial.score > 0.7 * old.score:
+                break
+        return trial
+
+    def _refocus(self, trial: Trial) -> Trial:
+        """Fit the space to the states of a trial, and try again there."""
+        points = self.space.fresh(FOCUS, torch.Generator().manual_seed(4))
+        with torch.no_grad():
+            jets = [
+                trial.features.mixed(x, 1, trial.mix[:, : self.modes]) for x in points.x.split(2048)
+            ]
+        states = Jet(torch.cat([j.streams for j in jets], 1), jets[0].dim, 1)
+        old, self.space = self.space, self.space.refocused(points, states)
+        if self.space is old:
+            return trial
+        self._draw()
+        again = self._try(trial.choice)
+        if again is not None and again.score < trial.score:
+            return again
+        self.space = old
+        self._draw()
+        return trial
+
+    def _climb(self, best: Trial, allowance: float) -> Trial:
+        """Walk along one ladder after the other while the score falls."""
+        end = time.perf_counter() + allowance
+        tried = {best.choice}
+        improved = True
+        while improved:
+            improved = False
+            for name, factor in self.space.ladders:
+                for step in (factor, 1 / factor):
+                    while True:
+                        choice = best.choice.scaled(name, step)
+                        if choice in tried or not self.space.allows(choice):
+                            break
+                        if time.perf_counter() + 1.5 * best.seconds > end or self.stop():
+                            return best
+                        tried.add(choice)
+                        trial = self._try(choice)
+                        if trial is None or not _better(trial, best):
+                            break
+                        best, improved = trial, True
+        return best
+
+    def _grown(self, best: Trial, power: int) -> Trial | None:
+        factor = GROWTH**power
+        choice = best.choice.scaled("width", factor).scaled("points", factor)
+        choice = replace(choice, points=max(choice.points, 4 * best.mix.shape[0]))
+        predicted = best.seconds * factor**3
+        if predicted > self.left or choice.width > LARGEST:
+            return None
+        return self._try(choice)
+
+
+def _better(new: Trial, old: Trial) -> bool:
+    """A lower score, if it is worth what it costs: N K² operations buy about that factor."""
+    cost = [t.choice.points * t.mix.shape[0] ** 2 for t in (new, old)]
+    return new.score * cost[0] ** 0.75 < 0.9 * old.score * cost[1] ** 0.75

@@ -1,0 +1,281 @@
+"""Eigenfunctions of an operator given by formula: features, least-squares Ritz, certificate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from schmidt.factorization import Factorization
+from schmidt.operators.differential import Schrodinger
+from schmidt.operators.form import Form
+from schmidt.operators.functions import Functions
+from schmidt.operators.measures.field import Field
+from schmidt.operators.ritz.certificate import Certificate, certify
+from schmidt.operators.ritz.refine import refine, signed
+from schmidt.operators.ritz.search import Search
+from schmidt.operators.ritz.spaces import Choice, Space, confining
+from schmidt.operators.ritz.trial import Trial
+from schmidt.progress import Interruptible, progress_bar
+
+CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}
+MANY = 2**12
+REFINE_POINTS = 2**16
+
+
+@dataclass(frozen=True)
+class Ritz:
+    """Eigenvalues and eigenfunctions, with what is known about their errors.
+
+    Attributes:
+        form, space: what was solved, and where.
+        values: (L,) eigenvalues of the form, descending; complex, by real part, for T that is not
+            self-adjoint.
+        functions: the eigenfunctions, normalised in the space's measure.
+        certificate: error bounds from fresh points.
+        trials: everything the search tried, in order.
+        choice: what it chose; ``eigenfunctions(…, choice=…)`` repeats the result without a search.
+        seconds: for search, solution and certificate.
+        settings: what made this result.
+        interrupted: Ctrl-C cut the search short.
+    """
+
+    form: Form
+    space: Space
+    values: np.ndarray
+    functions: Functions
+    certificate: Certificate
+    trials: list[Trial] = field(repr=False)
+    choice: Choice
+    seconds: float
+    settings: dict[str, Any]
+    interrupted: bool = False
+
+    @property
+    def interval(self) -> np.ndarray:
+        """(L, 2): [μ − radius, μ + radius], each holding a point of the spectrum of a self-adjoint
+        T with the certificate's confidence."""
+        radius = self.certificate.radius
+        return np.stack([self.values.real - radius, self.values.real + radius], 1)
+
+    @cached_property
+    def factorization(self) -> Factorization:
+        """T ≈ Σ_l value_l |f_l⟩⟨f_l| for self-adjoint T."""
+        if self.form.self_adjoint is not True:
+            raise ValueError(
+                "an operator that is not self-adjoint is not Σ value |f⟩⟨f|: use `values` and "
+                "`functions`"
+            )
+        return Factorization(
+            self.functions,
+            self.values,
+            self.functions,
+            error=self.certificate.estimate,
+            settings=self.settings,
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Values, bounds and settings as plain numbers, for JSON."""
+        c = self.certificate
+        return {
+            "values": [_plain(v) for v in self.values],
+            "residual": [_plain(v) for v in c.residual],
+            "radius": [_plain(v) for v in c.radius],
+            "estimated_error": [_plain(v) for v in c.estimate],
+            "estimated_gap": [_plain(v) for v in c.gap],
+            "levels": [[g.start + 1, g.stop] for g in c.groups],
+            "condition": [_plain(v) for v in c.condition],
+            "overlap": _plain(c.overlap),
+            "confidence": c.confidence,
+            "certificate_points": c.points,
+            "alarms": list(c.alarms),
+            "seconds": self.seconds,
+            "interrupted": self.interrupted,
+            "settings": self.settings,
+            "trials": [
+                {
+                    **asdict(t.choice),
+                    "residual": t.score,
+                    "estimate": _plain(t.estimate),
+                    "cut": t.cut,
+                    "rank": t.rank,
+                    "features": t.mix.shape[0],
+                    "seconds": t.seconds,
+                }
+                for t in self.trials
+            ],
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, complex | np.complexfloating):
+        return [float(value.real), float(value.imag)]
+    return float(value) if np.isfinite(value) else None
+
+
+def default_budget(dim: int, modes: int) -> float:
+    """Seconds that usually suffice on two cores."""
+    low = {1: 5.0, 2: 10.0, 3: 25.0}
+    return low.get(dim, 40.0 + 2.0 * max(0, modes - 20))
+
+
+def eigenfunctions(
+    form: Form,
+    modes: int,
+    space: Space | None = None,
+    *,
+    budget: float | None = None,
+    rtol: float = 1e-9,
+    choice: Choice | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Ritz:
+    """The leading eigenpairs of an operator that acts pointwise, by least-squares Ritz.
+
+    A search without randomness looks for features (length scales, roughness, envelopes, number)
+    and points with the smallest residual ‖(T−μ)f‖ on held-out points, until the estimated relative
+    error is below ``rtol`` or the time is spent. Then the result is certified on fresh points.
+
+    Args:
+        form: T with the wanted eigenvalues on top: :class:`Schrodinger`, or any form with a
+            pointwise ``action`` from jets of order 2. Not compact, not self-adjoint is fine; what
+            is needed is that the wanted eigenvalues have the largest real parts.
+        modes: L.
+        space: where the functions live. Default, for a Schrödinger operator on R^d: found from the
+            potential by Weyl's law.
+        budget: seconds; default by dimension and number of modes (10 in the plane, 40 from d = 4).
+        rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
+            (by the residual where T is not self-adjoint).
+        choice: use these features and points instead of searching.
+        seed: of the certificate's points.
+        progress: show what is tried where standard error is a terminal.
+
+    Raises:
+        ValueError: no pointwise action, too few bound states, features that span too little.
+
+    Cost: some 10–40 trials of N K² operations, N points and K features. Ctrl-C keeps the best.
+    """
+    if modes < 1:
+        raise ValueError(f"the number of modes must be positive, got {modes}")
+    begin = time.perf_counter()
+    space = space or _space_of(form, modes)
+    _require_action(form, space)
+    seconds = default_budget(space.dim, modes) if budget is None else float(budget)
+    if not seconds > 0:
+        raise ValueError(f"the budget must be positive, got {budget}")
+    reserve = 0.1 if space.accurate else 0.25
+    bar = progress_bar(1000, "searching", enabled=progress)
+    with bar, Interruptible() as stop:
+        search = Search(form, space, modes, rtol, (1 - reserve) * seconds, stop=lambda: bool(stop))
+        search.report = _reporter(bar.update, search, seconds)
+        best = search.run() if choice is None else search.only(choice)
+        interrupted = bool(stop)
+    space = search.space
+    values, mix = best.values, best.mix
+    condition = None
+    if not space.accurate or form.self_adjoint is not True:
+        points = space.fresh(REFINE_POINTS, torch.Generator().manual_seed(2))
+        values, mix, condition = refine(form, best.features, mix, points)
+    mix = signed(best.features, mix, search.held_out)
+    certificate = certify(
+        form,
+        space,
+        best.features,
+        values,
+        mix,
+        modes,
+        points=CERTIFICATE_POINTS.get(space.dim, MANY),
+        seed=10_000 + seed,
+        expected=best.residual,
+        condition=condition,
+    )
+    return Ritz(
+        form,
+        space,
+        values[:modes].numpy(),
+        Functions(best.features, mix[:, :modes]),
+        certificate,
+        search.trials,
+        best.choice,
+        time.perf_counter() - begin,
+        {
+            "method": "ritz",
+            "modes": modes,
+            "budget": seconds,
+            "rtol": rtol,
+            "seed": seed,
+            "space": type(space).__name__,
+            **asdict(best.choice),
+            "cut": best.cut,
+            "rank": best.rank,
+        },
+        interrupted,
+    )
+
+
+def bound_states(
+    potential: Field,
+    dim: int,
+    modes: int,
+    *,
+    kinetic: float = 1.0,
+    extent: float | None = None,
+    **settings: Any,
+) -> Ritz:
+    """The lowest states of −κ∇² + V in R^d, as eigenpairs of T = κ∇² − V (energies: −values).
+
+    Args:
+        potential: V, points (B, d) → (B,). A Coulomb singularity is recognised at the origin.
+        dim: d.
+        modes: how many states.
+        kinetic: κ.
+        extent: about how far from the origin the states reach; default: found by Weyl's law.
+        settings: ``budget``, ``rtol``, … as for :func:`eigenfunctions`.
+    """
+    space = confining(potential, dim, modes, kinetic=kinetic, extent=extent)
+    form = Schrodinger(potential, space.measure(), form="strong", kinetic=kinetic)
+    return eigenfunctions(form, modes, space, **settings)
+
+
+def _space_of(form: Form, modes: int) -> Space:
+    base = form
+    while hasattr(base, "base"):
+        base = base.base
+    from schmidt.operators.measures import Lebesgue, UniformBox
+
+    measure = getattr(base, "measure", None)
+    if not isinstance(base, Schrodinger) or not isinstance(measure, Lebesgue):
+        raise ValueError(
+            "say where the functions live, e.g. space=EuclideanSpace(2, reach=4): only for a "
+            "Schrödinger operator on R^d can it be found from the operator"
+        )
+    if isinstance(measure.proposal, UniformBox):
+        raise ValueError("say what holds at the walls: space=BoxSpace(low, high) or a TorusSpace")
+    return confining(base.potential, measure.dim, modes, kinetic=base.kinetic)
+
+
+def _require_action(form: Form, space: Space) -> None:
+    if getattr(type(form), "action", None) is Form.action:
+        raise ValueError(
+            f"{type(form).__name__} has no pointwise action, which residuals need; give it one, or "
+            "use schmidt.operators.ritz.galerkin, which needs ⟨g|Tf⟩ only"
+        )
+    dim = getattr(getattr(form, "measure", None), "dim", space.dim)
+    if dim != space.dim:
+        raise ValueError(f"the form lives in {dim} dimensions, the space in {space.dim}")
+
+
+def _reporter(
+    update: Callable[[int, str], None], search: Search, seconds: float
+) -> Callable[[Trial], None]:
+    def report(trial: Trial) -> None:
+        best = min(search.trials, key=lambda t: t.score)
+        done = 1000 * (1 - max(0.0, search.left) / seconds)
+        update(round(done), f"residual {best.score:.1e}, {trial.mix.shape[0]} features")
+
+    return report

@@ -1,0 +1,17 @@
+"""Spaces of functions for the Ritz solver."""
+
+from schmidt.operators.ritz.spaces.box import BoxSpace, TorusSpace
+from schmidt.operators.ritz.spaces.euclidean import CoulombSpace, EuclideanSpace, confining
+from schmidt.operators.ritz.spaces.normal import NormalSpace
+from schmidt.operators.ritz.spaces.space import Choice, Space
+
+__all__ = [
+    "BoxSpace",
+    "Choice",
+    "CoulombSpace",
+    "EuclideanSpace",
+    "NormalSpace",
+    "Space",
+    "TorusSpace",
+    "confining",
+]

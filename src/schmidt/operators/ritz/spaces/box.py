@@ -1,0 +1,122 @@
+"""Functions on a box that vanish on its walls, and periodic functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import Jet
+from schmidt.operators.measures import Periodic, Proposal, UniformBox
+from schmidt.operators.measures.field import Field
+from schmidt.operators.networks import BoxMask, PeriodicInputs
+from schmidt.operators.ritz.spaces.frame import Frame
+from schmidt.operators.ritz.spaces.space import Choice, Space
+
+Sides = float | Sequence[float] | Tensor
+
+
+def _sides(low: Sides, high: Sides, dim: int) -> tuple[Tensor, Tensor]:
+    a, b = (torch.as_tensor(v, dtype=torch.float64).expand(dim).clone() for v in (low, high))
+    if not bool((a < b).all()):
+        raise ValueError(f"a box needs low < high on every axis, got {low} and {high}")
+    return a, b
+
+
+class _Waves(JetModule):
+    """cos πt_i and 2t_i − 1 of coordinates t in [0, 1]^d."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.features = 2 * dim
+
+    def propagate(self, u: Jet) -> Jet:
+        phase = u * math.pi
+        c, s = phase.value.cos(), phase.value.sin()
+        return Jet.cat([phase.chain(c, -s, -c), (u + (-0.5)) * 2.0])
+
+
+class _Walls(JetModule):
+    """Π sin πt_i, and if asked Π 4t_i(1 − t_i): zero on the walls, one in the middle."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.polynomial = BoxMask(0.0, 1.0)
+
+    def propagate(self, u: Jet) -> Jet:
+        phase = u * math.pi
+        c, s = phase.value.cos(), phase.value.sin()
+        sine = phase.chain(s, c, -s).prod()
+        if self.count == 1:
+            return sine
+        return Jet.cat([sine, self.polynomial.propagate(u)])
+
+
+class BoxSpace(Space):
+    """Functions on Π [low_i, high_i] that vanish on the walls (Dirichlet).
+
+    Args:
+        dim: d.
+        low, high: numbers, or one per axis.
+    """
+
+    ladders = (("gain", 1.6), ("envelopes", 2.0))
+
+    def __init__(
+        self, dim: int, low: Sides = 0.0, high: Sides = 1.0, *, density: Field | None = None
+    ) -> None:
+        super().__init__(dim, density)
+        self.low, self.high = _sides(low, high, dim)
+
+    def start(self, modes: int) -> Choice:
+        if self.accurate:
+            return Choice(width=32, points=1500)
+        return Choice(width=96, points=4096, gain=0.5)
+
+    def allows(self, choice: Choice) -> bool:
+        return super().allows(choice) and choice.envelopes <= 2
+
+    def inputs(self, choice: Choice) -> JetModule:
+        return Frame(_Waves(self.dim), self.low, torch.diag(self.high - self.low))
+
+    def envelopes(self, choice: Choice) -> JetModule:
+        return Frame(_Walls(choice.envelopes), self.low, torch.diag(self.high - self.low))
+
+    def proposal(self) -> Proposal:
+        return UniformBox(self.low.tolist(), self.high.tolist(), self.dim)
+
+
+class TorusSpace(Space):
+    """Periodic functions on [0, period]^d."""
+
+    ladders = (("gain", 1.6), ("envelopes", 2.0))
+
+    def __init__(
+        self, dim: int, period: float = 2 * math.pi, *, density: Field | None = None
+    ) -> None:
+        super().__init__(dim, density)
+        if not period > 0:
+            raise ValueError(f"the period must be positive, got {period}")
+        self.period = float(period)
+
+    def start(self, modes: int) -> Choice:
+        if self.accurate:
+            return Choice(width=48, points=1500)
+        return Choice(width=96, points=4096, gain=0.5)
+
+    def allows(self, choice: Choice) -> bool:
+        return super().allows(choice) and choice.envelopes <= 4
+
+    def inputs(self, choice: Choice) -> JetModule:
+        # "envelopes" counts harmonics here: periodic functions need no envelope
+        return PeriodicInputs(self.dim, self.period, choice.envelopes)
+
+    def envelopes(self, choice: Choice) -> None:
+        return None
+
+    def proposal(self) -> Proposal:
+        return Periodic(self.period, self.dim)

@@ -1,0 +1,197 @@
+"""Bound states in R^d: smooth ones in a confining potential, and cusps at a Coulomb centre."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import Jet
+from schmidt.operators.measures import (
+    Affine,
+    Gaussian,
+    Lebesgue,
+    Points,
+    Proposal,
+    Radial,
+    UniformBox,
+    Weighted,
+)
+from schmidt.operators.measures.field import Field
+from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope, GaussianEnvelope
+from schmidt.operators.ritz.spaces.frame import Frame
+from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.weyl import Region, region
+
+
+def confining(
+    potential: Field,
+    dim: int,
+    modes: int,
+    *,
+    kinetic: float = 1.0,
+    extent: float | None = None,
+) -> Space:
+    """The space of the lowest ``modes`` bound states of −κ∇² + V, found by Weyl's law.
+
+    A potential that grows like −Z/|x| towards the origin gets a :class:`CoulombSpace`, any other a
+    :class:`EuclideanSpace`.
+    """
+    found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
+    if found.charge and dim > 1:
+        return CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
+    return EuclideanSpace.of(found)
+
+
+class EuclideanSpace(Space):
+    """Smooth functions on R^d that decay, in coordinates z with x = centre + A z.
+
+    Args:
+        dim: d.
+        centre: middle of the states; number or (d,).
+        lengths: A: a number, one per axis, or (d, d): the size of the lowest state, such that in z
+            its position and momentum spread alike.
+        reach: how far the states extend, in units of z.
+        spread: standard deviation of the Gaussian that draws points, in units of z.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        centre: float | Sequence[float] | Tensor = 0.0,
+        lengths: float | Sequence[float] | Tensor = 1.0,
+        reach: float = 4.0,
+        spread: float | None = None,
+        density: Field | None = None,
+    ) -> None:
+        super().__init__(dim, density)
+        self.centre = torch.as_tensor(centre, dtype=torch.float64).expand(dim).clone()
+        a = torch.as_tensor(lengths, dtype=torch.float64)
+        self.lengths = a if a.ndim == 2 else torch.diag(a.expand(dim))
+        if not reach > 0:
+            raise ValueError(f"the reach must be positive, got {reach}")
+        self.reach = float(reach)
+        self.spread = float(spread or (1.1 if self.accurate else max(0.75, reach / 4)))
+        self.ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.2), ("envelopes", 1.4))
+
+    @classmethod
+    def of(cls, found: Region) -> EuclideanSpace:
+        lengths = found.lengths
+        z = torch.linalg.solve(lengths, found.covariance) @ torch.linalg.inv(lengths)
+        dim = len(found.centre)
+        reach = math.sqrt(float(z.diagonal().mean()) * (2 * dim + 2))
+        return cls(dim, centre=found.centre, lengths=lengths, reach=reach)
+
+    def start(self, modes: int) -> Choice:
+        if self.accurate:
+            return Choice(width=24, points=2000, scale=1.0, gain=1.0, envelopes=3)
+        return Choice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
+
+    def inputs(self, choice: Choice) -> JetModule:
+        inner = BoundedInputs(self.dim, [choice.scale * self.reach], cusp=False)
+        return Frame(inner, self.centre, self.lengths)
+
+    def envelopes(self, choice: Choice) -> JetModule:
+        middle = (choice.envelopes - 1) / 2
+        rates = [choice.decay * 2 ** ((m - middle) / 3) for m in range(choice.envelopes)]
+        return Frame(GaussianEnvelope(rates, learn=False), self.centre, self.lengths)
+
+    def proposal(self) -> Proposal:
+        return Affine(Gaussian(self.spread, self.dim), self.centre, self.lengths)
+
+    def independent(self, n: int, generator: torch.Generator) -> Points:
+        if self.dim > 2:
+            return super().independent(n, generator)
+        # decaying functions are integrated to many digits by grids with random shifts
+        side = self.reach + 4.5
+        box = Affine(UniformBox(-side, side, self.dim), self.centre, self.lengths)
+        plain = Lebesgue(box, "lattice")
+        measure = plain if self.density is None else Weighted(plain, self.density)
+        return measure.sample(n, generator)
+
+    def refocused(self, points: Points, states: Jet) -> Space:
+        """Lengths A with AAᵀ = X # P⁻¹, the geometric mean of the states' covariances of position
+        and inverse momentum, so that in z both are alike; exact for coupled oscillators."""
+        if self.accurate:
+            return self
+        w, modes = points.weight, states.value.shape[1]
+        norm = (w @ states.value.pow(2)) * modes
+        density = (states.value.pow(2) / norm).sum(1) * w
+        centre = density @ points.x
+        x = points.x - centre
+        position = x.T @ (density[:, None] * x)
+        slopes = (states.gradient / norm.sqrt()[:, None]) * w.sqrt()[:, None, None]
+        flat = slopes.reshape(-1, self.dim)
+        lengths = _root(_geometric_mean(position, torch.linalg.inv(flat.T @ flat)))
+        inverse = torch.linalg.inv(lengths)
+        spread = float((inverse @ position @ inverse).diagonal().mean().sqrt())
+        return EuclideanSpace(
+            self.dim,
+            centre=centre,
+            lengths=lengths,
+            reach=self.reach,
+            spread=spread,
+            density=self.density,
+        )
+
+
+def _root(matrix: Tensor, power: float = 0.5) -> Tensor:
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    return (vectors * values.clamp_min(1e-300).pow(power)) @ vectors.T
+
+
+def _geometric_mean(a: Tensor, b: Tensor) -> Tensor:
+    """A # B = A^½ (A^−½ B A^−½)^½ A^½."""
+    root, inverse = _root(a), _root(a, -0.5)
+    return root @ _root(inverse @ b @ inverse) @ root
+
+
+class CoulombSpace(Space):
+    """Bound states around a Coulomb singularity −Z/|x| at the origin, d ≥ 2.
+
+    Features may have a cusp at the origin; that of the solutions is imposed.
+
+    Args:
+        dim: d.
+        radius: classical radius of the outermost state.
+        charge: Z over the kinetic factor: the innermost state decays like e^{−Zr/(d−1)}.
+    """
+
+    ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.5))
+
+    def __init__(self, dim: int, radius: float, charge: float = 1.0) -> None:
+        super().__init__(dim)
+        if dim < 2 or not radius > 0:
+            raise ValueError(f"need dim ≥ 2 and a positive radius, got {dim} and {radius}")
+        self.radius, self.charge = float(radius), abs(float(charge))
+
+    def start(self, modes: int) -> Choice:
+        return (
+            Choice(width=24, points=3000, envelopes=5)
+            if self.accurate
+            else Choice(96, 4096, envelopes=4)
+        )
+
+    def inputs(self, choice: Choice) -> JetModule:
+        outer = choice.scale * self.radius
+        return BoundedInputs(self.dim, [outer / 3, 4 * outer / 3], cusp=True)
+
+    def envelopes(self, choice: Choice) -> JetModule:
+        low = 4 / self.radius
+        high = max(0.8 * self.charge / (self.dim - 1), 4 * low)
+        rates = torch.logspace(math.log10(low), math.log10(high), choice.envelopes)
+        return ExponentialEnvelope(choice.decay * rates, learn=False)
+
+    def proposal(self) -> Proposal:
+        return Radial(self.dim, scale=self.radius / 16, outer=2.5 * self.radius)
+
+    def per_axis(self, n: int) -> int:
+        angles = {2: 0.4, 3: 0.25 * 0.5}.get(self.dim, 1.0)
+        return max(8, round((n / angles) ** (1 / self.dim)))
+
+    def singularities(self) -> Tensor:
+        return torch.zeros(1, self.dim, dtype=torch.float64)

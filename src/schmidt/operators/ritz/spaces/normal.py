@@ -1,0 +1,63 @@
+"""Functions in L² of a normal law: generators of diffusions with a Gaussian stationary state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.measures import Affine, Gaussian, Proposal
+from schmidt.operators.networks import BoundedInputs
+from schmidt.operators.ritz.spaces.frame import Frame
+from schmidt.operators.ritz.spaces.space import Choice, Space
+
+WIDER = 1.5
+
+
+class NormalSpace(Space):
+    """L²(N(mean, covariance)): functions that may grow like polynomials.
+
+    Args:
+        dim: d.
+        mean: number or (d,).
+        covariance: number, or (d, d).
+    """
+
+    ladders = (("scale", 1.8), ("gain", 1.6))
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mean: float | Sequence[float] | Tensor = 0.0,
+        covariance: float | Tensor = 1.0,
+    ) -> None:
+        self.mean = torch.as_tensor(mean, dtype=torch.float64).expand(dim).clone()
+        c = torch.as_tensor(covariance, dtype=torch.float64)
+        self.covariance = c if c.ndim == 2 else c * torch.eye(dim, dtype=torch.float64)
+        self.root = torch.linalg.cholesky(self.covariance)
+        # points spread wider than the law, for functions that grow
+        super().__init__(dim, self._density)
+
+    def _density(self, x: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(self.root.to(x), (x - self.mean.to(x)).T, upper=False)
+        volume = float(self.root.diagonal().prod()) * (2 * math.pi) ** (self.dim / 2)
+        return (-0.5 * z.pow(2).sum(0)).exp() / volume
+
+    def start(self, modes: int) -> Choice:
+        if self.accurate:
+            return Choice(width=32, points=1500, scale=2.0)
+        return Choice(width=96, points=4096, scale=3.0, gain=0.5)
+
+    def inputs(self, choice: Choice) -> JetModule:
+        inner = BoundedInputs(self.dim, [4 * choice.scale], cusp=False)
+        return Frame(inner, self.mean, self.root)
+
+    def envelopes(self, choice: Choice) -> None:
+        return None
+
+    def proposal(self) -> Proposal:
+        return Affine(Gaussian(WIDER, self.dim), self.mean, self.root)

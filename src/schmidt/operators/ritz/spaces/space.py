@@ -1,0 +1,133 @@
+"""Spaces: where functions live – which features span them, and at which points they are seen."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import Jet
+from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
+from schmidt.operators.measures.field import Field
+from schmidt.operators.ritz.features import TrunkFeatures
+
+GRID_DIMENSIONS = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the search chooses, in the space's own units.
+
+    Attributes:
+        width: units per hidden layer.
+        points: about how many points the equation is imposed on.
+        scale: factor of the length scales of the inputs.
+        gain: of the trunk's weights: how rough the features are.
+        decay: factor of the envelopes' rates.
+        envelopes: how many envelopes M.
+        depth: hidden layers.
+        seed: of the trunk's weights.
+    """
+
+    width: int
+    points: int
+    scale: float = 1.0
+    gain: float = 1.0
+    decay: float = 1.0
+    envelopes: int = 1
+    depth: int = 2
+    seed: int = 0
+
+    def scaled(self, name: str, factor: float) -> Choice:
+        """The same with one of the numbers multiplied; counts are rounded, at least 1."""
+        old = getattr(self, name)
+        new = old * factor
+        return replace(self, **{name: max(1, round(new)) if isinstance(old, int) else new})
+
+
+class Space(ABC):
+    """Functions on a domain of R^d, for the Ritz solver.
+
+    Attributes:
+        dim: d.
+        ladders: (name of a :class:`Choice` field, factor) pairs along which the search walks.
+        accurate: :meth:`rule` is a quadrature that converges fast (d ≤ 3).
+    """
+
+    dim: int
+    ladders: tuple[tuple[str, float], ...] = (("gain", 1.6),)
+
+    def __init__(self, dim: int, density: Field | None = None) -> None:
+        if dim < 1:
+            raise ValueError(f"a space has at least one dimension, got {dim}")
+        self.dim, self.density = dim, density
+
+    @property
+    def accurate(self) -> bool:
+        return self.dim <= GRID_DIMENSIONS
+
+    @abstractmethod
+    def start(self, modes: int) -> Choice:
+        """Where the search begins."""
+
+    @abstractmethod
+    def inputs(self, choice: Choice) -> JetModule:
+        """The map of the coordinates that the trunk sees."""
+
+    @abstractmethod
+    def envelopes(self, choice: Choice) -> JetModule | None:
+        """Factors for decay or boundary values."""
+
+    @abstractmethod
+    def proposal(self) -> Proposal:
+        """Where points are drawn."""
+
+    def allows(self, choice: Choice) -> bool:
+        """Whether a choice makes sense here; keeps the search inside."""
+        return 0.05 <= choice.gain <= 4 and 0.05 <= choice.scale <= 20 and choice.envelopes <= 8
+
+    def features(self, choice: Choice) -> TrunkFeatures:
+        return TrunkFeatures(
+            self.inputs(choice),
+            self.envelopes(choice),
+            width=choice.width,
+            depth=choice.depth,
+            gain=choice.gain,
+            seed=choice.seed,
+        )
+
+    def measure(self) -> Measure:
+        """dx, or density·dx."""
+        plain = Lebesgue(self.proposal())
+        return plain if self.density is None else Weighted(plain, self.density)
+
+    def rule(self, n: int) -> Points:
+        """About n points to impose the equation on: a quadrature for d ≤ 3, Sobol points beyond."""
+        if self.accurate:
+            found = self.measure().rule(self.per_axis(n))
+            if found is not None:
+                return found
+        return self.fresh(n, torch.Generator().manual_seed(1))
+
+    def per_axis(self, n: int) -> int:
+        """Points per axis of a rule of about n points."""
+        return max(4, round(n ** (1 / self.dim)))
+
+    def fresh(self, n: int, generator: torch.Generator) -> Points:
+        """n random points, independent of :meth:`rule`; weighted sums are unbiased."""
+        return self.measure().fresh(n, generator)
+
+    def independent(self, n: int, generator: torch.Generator) -> Points:
+        """About n random points to judge on, spread as evenly as this space allows; unbiased."""
+        return self.measure().sample(n, generator)
+
+    def singularities(self) -> Tensor:
+        """(c, d) points where T f may be unbounded unless f has the right cusp."""
+        return torch.zeros(0, self.dim, dtype=torch.float64)
+
+    def refocused(self, points: Points, states: Jet) -> Space:
+        """The same space with coordinates and points fitted to found states (jets of order 1)."""
+        return self

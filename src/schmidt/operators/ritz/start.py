@@ -1,0 +1,97 @@
+"""Ritz solutions at both ends of a training run: where it starts, and how it is polished."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from schmidt.factorization import fix_signs
+from schmidt.operators.form import Form, Sample
+from schmidt.operators.functions import Functions
+from schmidt.operators.measures import Points
+from schmidt.operators.networks.hidden import Hidden
+from schmidt.operators.ritz.in_span import InSpan, galerkin
+from schmidt.operators.spectrum import double
+
+POINTS = 2**13
+KERNEL_POINTS = 2**11
+START_CUT = 1e-4
+"""Coefficients of a start must stay of order one: training goes on from them in float32."""
+
+
+def _samples(form: Form, seed: int, n: int | None = None) -> tuple[Sample, Sample]:
+    n = n or (POINTS if form.additive else KERNEL_POINTS)
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (form.sample(n, generator).to("cpu", torch.float64) for _ in range(2))
+    return first, second
+
+
+def ritz_in_networks(
+    form: Form, right: nn.Module, left: nn.Module | None, modes: int, *, seed: int = 5
+) -> tuple[InSpan, Hidden, Hidden]:
+    """The Ritz solution in the span of all hidden units (float64 copies) of the networks."""
+    f = Hidden(double(right))  # type: ignore[arg-type]
+    g = f if left is None else Hidden(double(left))  # type: ignore[arg-type]
+    sample, held_out = _samples(form, seed)
+    found = galerkin(
+        form,
+        f,
+        None if left is None else g,
+        modes=modes,
+        sample=sample,
+        held_out=held_out,
+    )
+    return found, f, g
+
+
+def polished(
+    form: Form, right: nn.Module, left: nn.Module | None, modes: int
+) -> tuple[Tensor, Functions, Functions]:
+    """Values, right and left functions of the Ritz solution in the networks' hidden units."""
+    found, f, g = ritz_in_networks(form, right, left, modes)
+    sign = fix_signs(f(_samples(form, 6, 2**11)[0].x.x).detach() @ found.mix_f)
+    first = Functions(f, found.mix_f * sign)
+    if left is None:
+        return found.values, first, first
+    return found.values, first, Functions(g, found.mix_g * sign)
+
+
+def start_networks(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Tensor:
+    """Set the readouts so that functions are as near as they can be to the Ritz solution in the
+    span of all hidden units, with norm one. Returns the Ritz values (L,)."""
+    found, f, g = ritz_in_networks(form, right, left, modes)
+    sample = _samples(form, 7)[0]
+    _project(right, f, found.mix_f, sample.x)
+    if left is not None:
+        _project(left, g, found.mix_g, sample.y)
+    return found.values
+
+
+@torch.no_grad()
+def _project(network: nn.Module, hidden: Hidden, mix: Tensor, points: Points) -> None:
+    """Readouts by truncated least squares on the points, one function at a time."""
+    root = points.weight.sqrt()[:, None]
+    blocks = hidden.blocks(points.x, 0).value * root[..., None]
+    target = blocks.flatten(1) @ mix
+    rows = []
+    for mode in range(mix.shape[1]):
+        units = blocks[:, mode if blocks.shape[1] > 1 else 0]
+        u, s, vh = torch.linalg.svd(units, full_matrices=False)
+        keep = s > START_CUT * s[0]
+        rows.append(vh[keep].T @ ((u[:, keep].T @ target[:, mode]) / s[keep]))
+    Hidden(network).set_readout(torch.stack(rows))
+
+
+@torch.no_grad()
+def rescale(network: nn.Module, factors: Tensor) -> None:
+    """Multiply function l of a network by factors[l] through its readout."""
+    hidden = Hidden(network)
+    trunk = hidden.trunk
+    if hidden.plain:
+        trunk[-1].weight.mul_(factors[:, None])
+        if trunk[-1].bias is not None:
+            trunk[-1].bias.mul_(factors)
+    elif trunk.readout.ndim == 3:
+        trunk.readout.mul_(factors[:, None, None])
+    else:
+        trunk.readout.mul_(factors)

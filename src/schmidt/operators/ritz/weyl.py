@@ -1,0 +1,166 @@
+"""Where the lowest states of −κ∇² + V live, by Weyl's law: no equation is solved.
+
+To the count of states below E, N(E) = ω_d/(2π)^d ∫ ((E − V)₊/κ)^{d/2} dx, belongs the Thomas–Fermi
+density ((E − V)₊)^{d/2} in space, and a ball of momenta of radius √((E − V)/κ) at each point.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from schmidt.operators.measures import cube
+from schmidt.operators.measures.field import Field, evaluate
+
+DIRECTIONS = 512
+RADII = 192
+DECADES = 5.0
+POINTS = 2**14
+
+
+@dataclass(frozen=True)
+class Region:
+    """The classically allowed region of the lowest ``count`` states.
+
+    Attributes:
+        energy: E with N(E) = count.
+        centre: (d,) mean position.
+        covariance: (d, d) of position.
+        momentum: variance of one component of the momentum.
+        radius: largest distance from the origin inside the region.
+        charge: Z if V ≈ −Z/|x| near the origin, else 0.
+    """
+
+    energy: float
+    centre: Tensor
+    covariance: Tensor
+    momentum: float
+    radius: float
+    charge: float
+
+    @property
+    def lengths(self) -> Tensor:
+        """(d, d) symmetric A: in z with x = centre + A z position and momentum spread alike."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        return (vectors * (values.clamp_min(1e-300) / self.momentum).pow(0.25)) @ vectors.T
+
+
+def region(
+    potential: Field,
+    dim: int,
+    count: int,
+    *,
+    kinetic: float = 1.0,
+    extent: float | None = None,
+) -> Region:
+    """Find the region by bisection for E, on points that are drawn towards it in three rounds.
+
+    Args:
+        potential: V.
+        dim: d.
+        count: number of states.
+        kinetic: κ.
+        extent: about how far from the origin the states reach; default: all scales from 1e-5 to
+            1e5 are looked at.
+
+    Raises:
+        ValueError: V has no room for so many bound states, by this estimate, or none at all.
+    """
+    x, weight = _all_scales(dim, extent)
+    found = None
+    for round_ in range(4):
+        v = evaluate(potential, x, "the potential").double()
+        if not bool(v.isfinite().any()):
+            raise ValueError("the potential is not finite anywhere near the origin")
+        energy = _energy(v, weight, dim, count, kinetic)
+        room = (energy - v).clamp_min(0).nan_to_num(0.0)
+        density = weight * room.pow(dim / 2)
+        density = density / density.sum()
+        inside = density > 0
+        reach = float((x.norm(dim=1) * inside).max())
+        if not bool(inside.any()) or (round_ == 0 and reach > 0.5 * float(x.norm(dim=1).max())):
+            raise ValueError(
+                f"the potential seems to hold fewer than {count} bound states: the classical "
+                "region of so many does not end. Ask for fewer modes, or say where they live with "
+                "extent="
+            )
+        centre = density @ x
+        spread = (x - centre).T @ (density[:, None] * (x - centre))
+        momentum = float(density @ room) / kinetic / (dim + 2)
+        found = (energy, centre, spread, momentum, reach)
+        x, weight = _ellipsoid(x[inside], centre, spread, seed=round_)
+    assert found is not None
+    return Region(*found, charge=_charge(potential, dim, found[4]))
+
+
+def _all_scales(dim: int, extent: float | None) -> tuple[Tensor, Tensor]:
+    """Points and dx-weights on all scales: log-spaced radii times Sobol directions."""
+    low, high = (
+        (-DECADES, DECADES) if extent is None else (math.log10(extent) - 6, math.log10(3 * extent))
+    )
+    log_r = torch.linspace(low, high, RADII, dtype=torch.float64) * math.log(10)
+    generator = torch.Generator().manual_seed(7)
+    u = cube.sobol(DIRECTIONS, [1.0] * dim, generator)
+    directions = F.normalize(torch.erfinv(2 * u - 1), dim=1)
+    if dim == 1:
+        directions = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    r = log_r.exp()
+    sphere = 2 * math.pi ** (dim / 2) / math.gamma(dim / 2)
+    shell = r.pow(dim) * float(log_r[1] - log_r[0]) * sphere / len(directions)
+    x = (r[:, None, None] * directions).reshape(-1, dim)
+    return x, shell.repeat_interleave(len(directions))
+
+
+def _ellipsoid(inside: Tensor, centre: Tensor, spread: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Uniform points in an ellipsoid shaped like ``spread`` that holds the region and a margin."""
+    dim = len(centre)
+    # a floor keeps directions that few points have seen open
+    spread = spread + 1e-6 * spread.diagonal().mean() * torch.eye(dim, dtype=spread.dtype)
+    root = torch.linalg.cholesky(spread)
+    z = torch.linalg.solve_triangular(root, (inside - centre).T, upper=False)
+    radius = 1.15 * float(z.norm(dim=0).max())
+    u = cube.sobol(POINTS, [1.0] * (dim + 1), torch.Generator().manual_seed(seed))
+    direction = F.normalize(torch.erfinv(2 * u[:, 1:] - 1), dim=1)
+    x = centre + radius * u[:, :1].pow(1 / dim) * direction @ root.T
+    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
+    volume = ball * radius**dim * float(root.diagonal().prod())
+    return x, torch.full((POINTS,), volume / POINTS, dtype=torch.float64)
+
+
+def _energy(v: Tensor, weight: Tensor, dim: int, count: int, kinetic: float) -> float:
+    """E with N(E) = count."""
+    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
+    factor = ball / (2 * math.pi) ** dim / kinetic ** (dim / 2)
+
+    def states(energy: float) -> float:
+        return factor * float(weight @ (energy - v).clamp_min(0).nan_to_num(0.0).pow(dim / 2))
+
+    # first among the values that occur: potentials may span hundreds of decades
+    levels = v[v.isfinite()].sort().values
+    below, above = 0, len(levels) - 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if states(float(levels[middle])) < count else (below, middle)
+    low, high = float(levels[below]), float(levels[above])
+    for _ in range(60):
+        energy = low + (high - low) / 2
+        low, high = (energy, high) if states(energy) < count else (low, energy)
+    return high
+
+
+def _charge(potential: Field, dim: int, radius: float) -> float:
+    """Z if |x| V(x) → −Z ≠ 0 at the origin, alike in all directions; else 0."""
+    u = cube.sobol(16, [1.0] * dim, torch.Generator().manual_seed(3))
+    directions = F.normalize(torch.erfinv(2 * u - 1), dim=1)
+    products = []
+    for small in (1e-7, 1e-8):
+        x = small * radius * directions
+        products.append(small * radius * evaluate(potential, x, "the potential").double())
+    near, nearer = (float(p.mean()) for p in products)
+    spread = max(float((p - p.mean()).abs().max()) for p in products)
+    alike = spread < 1e-3 * abs(nearer) and abs(near - nearer) < 1e-3 * abs(nearer)
+    return -nearer if alike and abs(nearer) > 1e-6 else 0.0

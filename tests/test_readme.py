@@ -1,4 +1,4 @@
-"""Every Python block of the README runs as printed; only the training is cut short."""
+"""Every Python block of the README runs as printed; only training is cut short."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ TITLES = re.findall(r"## ([^\n]*)\n(?:(?!##).)*?```python", README.read_text(), 
 def test_block_runs(title, code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     short = re.sub(r"steps=\d+", "steps=20", code)
-    assert short != code
+    assert short != code or "Training" not in code
     exec(compile(short, title, "exec"), {"__name__": "readme"})
 
 

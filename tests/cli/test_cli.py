@@ -10,6 +10,7 @@ import pytest
 from schmidt.cli import main
 
 PICTURES = ("functions.png", "spectrum.png", "orthogonality.png", "training.png")
+TRAINED = ("solve", "hydrogen2d", "--method", "sequential")
 KEYS = """
     problem method modes eigenvalues exact relative_error mean_relative_error angle_distance
     subspace_distance orthogonality steps batch seconds seed settings
@@ -76,6 +77,50 @@ def test_every_problem_solves_and_draws(capsys, tmp_path, problem):
     assert (tmp_path / "functions.png").exists()
 
 
+RITZ_PICTURES = ("functions.png", "spectrum.png", "bounds.png", "search.png")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("well2d", "--modes", "3"),
+        ("box", "--dim", "3", "--modes", "4"),
+        ("oscillator", "--dim", "1", "--modes", "3"),
+        ("ornstein-uhlenbeck", "--modes", "3"),
+        ("--potential", "x^2 + 2*y^2 - x", "--dim", "2", "--modes", "3"),
+    ],
+)
+def test_the_ritz_solver_is_the_default_and_draws(capsys, tmp_path, arguments):
+    out = tmp_path / "run"
+    status, text, _ = run(
+        capsys, "solve", *arguments, "--budget", "1.5", "--out", str(out), "--rtol", "1e-6"
+    )
+    assert status == 0
+    report = json.loads((out / "report.json").read_text())
+    assert report["method"] == "ritz"
+    for name in RITZ_PICTURES:
+        assert (out / name).read_bytes().startswith(b"\x89PNG")
+    if arguments[0] == "--potential":
+        assert report["exact"] is None
+        # −¼ from completing the square, then 2n + 1 and √2(2m + 1)
+        expected = [-0.25 + 1 + 2**0.5, -0.25 + 3 + 2**0.5, -0.25 + 1 + 3 * 2**0.5]
+        assert report["energies"] == pytest.approx(expected, abs=1e-5)
+    else:
+        assert report["mean_relative_error"] < 1e-5
+    certified = "ornstein" not in arguments[0]
+    assert ("certified" in text) == certified
+    assert (out / "functions.safetensors").exists() == certified
+
+
+def test_a_run_starts_and_ends_with_a_ritz_step(capsys, tmp_path):
+    status, text, _ = run(capsys, *small(tmp_path, "--start", "ritz", "--polish", "ritz"))
+    assert status == 0
+    assert "polished" in text
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["best_estimate"] == "polished"
+    assert report["mean_relative_error"] < 1e-3
+
+
 def test_a_matrix_from_a_file(capsys, tmp_path):
     np.save(tmp_path / "a.npy", np.diag([3.0, 2.0, 1.0]))
     status, out, _ = run(
@@ -113,8 +158,17 @@ def test_resume_goes_on_where_the_run_stopped(capsys, tmp_path):
         (("solve", "hydrogen2d", "--file", "a.npy"), "--file belongs to the problem 'matrix'"),
         (("solve", "matrix", "--file", "gone.npy"), "no such file: gone.npy"),
         (("solve", "hydrogen2d", "--modes", "0"), "number of modes must be positive, got 0"),
-        (("solve", "hydrogen2d", "--steps", "0"), "steps must be positive"),
-        (("solve", "hydrogen2d", "--device", "tpu9"), "cannot use device 'tpu9'"),
+        (("solve", "hydrogen2d", "--steps", "9"), "--steps: not a setting of --method ritz; add"),
+        ((*TRAINED, "--budget", "9"), "--budget: not a setting of --method sequential; add"),
+        ((*TRAINED, "--steps", "0"), "steps must be positive"),
+        ((*TRAINED, "--device", "tpu9"), "cannot use device 'tpu9'"),
+        (("solve",), "name a problem"),
+        (("solve", "box", "--extent", "3"), "--extent belongs to --potential"),
+        (("solve", "--potential", "x**2"), "--potential needs --dim"),
+        (("solve", "box", "--potential", "x**2", "--dim", "1"), "not both"),
+        (("solve", "--potential", "x**2 + q", "--dim", "1"), "unknown name 'q'"),
+        (("solve", "--potential", "0*x", "--dim", "1"), "fewer than 6 bound states"),
+        (("solve", "morse", "--dim", "3"), "dimension of morse is fixed"),
     ],
 )
 def test_bad_input_is_one_clear_line(capsys, tmp_path, monkeypatch, arguments, message):

@@ -7,7 +7,7 @@ from scipy.linalg import eig, eigh_tridiagonal
 
 from schmidt.operators import NotSelfAdjointError, inner
 from schmidt.operators.derivatives import forward_mode
-from schmidt.problems import fokker_planck, named, ornstein_uhlenbeck, solve
+from schmidt.problems import fokker_planck, named, ornstein_uhlenbeck, train
 from schmidt.problems.fokker_planck import confinement, reference, values
 
 MATRICES = {
@@ -116,10 +116,10 @@ def test_they_are_not_for_neural_svd(name):
     with pytest.raises(ValueError, match=message):
         named(name).networks()
     with pytest.raises(ValueError, match=message):
-        solve(name, steps=10)
+        train(name, steps=10)
     network = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
     with pytest.raises(NotSelfAdjointError):
-        solve(name, network=network, steps=10, batch=64, progress=False)
+        train(name, network=network, steps=10, batch=64, progress=False)
 
 
 def test_bad_drifts_are_refused():

@@ -10,7 +10,15 @@ import torch
 
 import schmidt
 from schmidt.operators import Jet
-from schmidt.problems import PROBLEMS, gaussian_kernel, hydrogen2d, matrix, oscillator2d, solve
+from schmidt.problems import (
+    PROBLEMS,
+    gaussian_kernel,
+    hydrogen2d,
+    matrix,
+    oscillator2d,
+    solve,
+    train,
+)
 from schmidt.problems.hydrogen import states
 from schmidt.problems.problem import by_level
 from schmidt.problems.well import well2d
@@ -63,7 +71,7 @@ def test_networks_are_repeatable_and_fit_the_form(name, kind):
 def test_a_short_real_run_and_its_report():
     """The oscillator with shift 5 has the positive values 3, 1, 1; further modes vanish."""
     problem = oscillator2d(5.0)
-    solution = solve(problem, modes=5, steps=500, batch=400, seed=1)
+    solution = train(problem, modes=5, steps=500, batch=400, seed=1)
     report = json.loads(json.dumps(solution.report(), allow_nan=False))
     assert report["judged_modes"] == 3
     assert report["vanished_modes"] == [4, 5]
@@ -126,7 +134,7 @@ def test_a_rank_deficient_matrix_is_judged_on_what_it_has():
 
 @pytest.mark.parametrize("modes", [2, 5])
 def test_modes_that_end_inside_a_level_are_judged_on_the_whole_level(modes):
-    solution = solve(oscillator2d(8.0), modes=modes, steps=400, batch=400)
+    solution = train(oscillator2d(8.0), modes=modes, steps=400, batch=400)
     assert solution.mean_relative_error < 1e-3
     assert solution.comparison.subspace_distance < 1e-3
     assert solution.comparison.angle_distance.max() < 0.05
@@ -145,7 +153,11 @@ def test_bad_input_says_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="unknown problem 'helium'; known: hydrogen2d"):
         schmidt.solve("helium")
     with pytest.raises(ValueError, match="unknown network 'deep'; known: disjoint, shared"):
-        schmidt.solve("hydrogen2d", network="deep")
+        schmidt.solve("hydrogen2d", method="sequential", network="deep")
+    with pytest.raises(ValueError, match=r"steps: settings of training.*method='sequential'"):
+        schmidt.solve("hydrogen2d", steps=10)
+    with pytest.raises(ValueError, match="not for the Ritz solver"):
+        schmidt.solve("gaussian-kernel", method="ritz")
     with pytest.raises(ValueError, match="number of modes must be positive, got 0"):
         schmidt.solve("hydrogen2d", modes=0)
     with pytest.raises(ValueError, match="at most 3 modes, got 4"):

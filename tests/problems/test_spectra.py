@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from schmidt.problems import named, solve
+from schmidt.problems import named, train
 from schmidt.problems.cosine import galerkin, level
 from schmidt.problems.coupled_oscillators import chain, normal_modes, stiffness
 from schmidt.problems.double_well import SIZE, curved_valley, reference
@@ -113,7 +113,7 @@ def test_the_double_well_is_one():
 
 @pytest.mark.parametrize(("kind", "method"), [("disjoint", "sequential"), ("shared", "joint")])
 def test_networks_learn_a_problem_with_walls_that_close_up(kind, method):
-    solution = solve(
+    solution = train(
         named("cosine", 1), modes=3, network=kind, method=method, steps=300, batch=64, seed=1
     )
     assert solution.mean_relative_error < 1e-2

@@ -8,18 +8,36 @@ import numpy as np
 
 from schmidt import plotting
 from schmidt.compare import degenerate_groups
-from schmidt.problems import Solution
+from schmidt.problems import RitzSolution, Solution
 
 GRID = 121
 MAX_SHOWN = 32
+ASIDE = 0.07
+"""In more than two dimensions a plane is drawn that misses the centre by this share of the window:
+half of all states vanish on the plane through it."""
 
 
-def draw(solution: Solution, out: Path) -> list[Path]:
-    """Functions beside the exact ones, spectrum, orthogonality, training curve."""
+def draw(solution: Solution | RitzSolution, out: Path) -> list[Path]:
+    """Functions beside the exact ones, spectrum, orthogonality, and how the answer was found."""
+    figures: dict[str, plotting.Figure] = {}
+    shown = _functions(solution)
+    if shown is not None:
+        figures["functions.png"] = shown
+    if isinstance(solution, RitzSolution):
+        figures |= _certified(solution)
+    else:
+        figures |= _trained(solution)
+    for name, figure in figures.items():
+        plotting.finish(figure, out / name)
+    return [out / name for name in figures]
+
+
+def _trained(solution: Solution) -> dict[str, plotting.Figure]:
     s, c = solution.spectrum, solution.comparison
     estimates = {"norm": s.norm, "Rayleigh": s.rayleigh, "Ritz": s.ritz}
-    figures = {
-        "functions.png": _functions(solution),
+    if solution.fit.polished is not None:
+        estimates["polished"] = solution.values
+    return {
         "spectrum.png": plotting.spectrum(
             estimates, solution.exact, f"spectrum of {solution.problem.name}"
         ),
@@ -28,48 +46,93 @@ def draw(solution: Solution, out: Path) -> list[Path]:
         ),
         "training.png": plotting.training_curve(solution.fit.history),
     }
-    for name, figure in figures.items():
-        plotting.finish(figure, out / name)
-    return [out / name for name in figures]
 
 
-def _functions(solution: Solution) -> plotting.Figure:
+def _certified(solution: RitzSolution) -> dict[str, plotting.Figure]:
+    certificate, scale = solution.ritz.certificate, solution.sizes(solution.values)
+    exact = solution.exact
+    title = f"spectrum of {solution.problem.name}"
+    out = {
+        "bounds.png": plotting.bounds(
+            certificate.radius / scale,
+            certificate.estimate / scale,
+            None if exact is None else solution.relative_error,
+            certificate.residual / scale,
+        ),
+        "search.png": plotting.search(solution.ritz.report()["trials"]),
+    }
+    if not np.iscomplexobj(solution.values):
+        out["spectrum.png"] = plotting.spectrum({"Ritz": solution.values}, exact, title)
+    else:
+        out["spectrum.png"] = plotting.complex_spectrum(solution.values, exact, title)
+    return out
+
+
+def _functions(solution: Solution | RitzSolution) -> plotting.Figure | None:
     problem = solution.problem
-    shown = min(solution.compared, MAX_SHOWN)
-    labels = [f"{i + 1}: {v:.4g}" for i, v in enumerate(solution.spectrum.ritz[:shown])]
-    if problem.extent is None:
+    values = solution.values if isinstance(solution, RitzSolution) else solution.spectrum.ritz
+    count = solution.compared if solution.comparable else solution.functions[0].mix.shape[1]
+    shown = min(count, MAX_SHOWN)
+    if isinstance(solution, RitzSolution) and problem.energy is not None:
+        values = problem.energy(values)
+    labels = [f"{i + 1}: {_label(v)}" for i, v in enumerate(values[:shown])]
+    points = solution.sample.x.x
+    if not points.is_floating_point():
         index = np.arange(len(solution.sample.x))
         learned, exact = solution.aligned(index)
-        return plotting.function_curves(index, learned[:, :shown], exact[:, :shown], labels)
-    if solution.sample.x.x.shape[1] == 1:
+        return plotting.function_curves(index, learned[:, :shown], _first(exact, shown), labels)
+    if problem.extent is None:
+        return None
+    if points.shape[1] == 1:
         axis = np.linspace(*problem.extent, 4 * GRID)
         learned, exact = solution.aligned(axis[:, None])
-        return plotting.function_curves(axis, learned[:, :shown], exact[:, :shown], labels)
-    images: list[tuple[np.ndarray, np.ndarray]] = []
-    windows = _windows(solution)[:shown]
+        return plotting.function_curves(axis, learned[:, :shown], _first(exact, shown), labels)
+    windows = _windows(solution, count)[:shown]
+    images: list[np.ndarray] = []
+    references: list[np.ndarray] = []
     for window in dict.fromkeys(windows):
         axis = np.linspace(*window, GRID)
         x, y = np.meshgrid(axis, axis, indexing="ij")
-        learned, exact = solution.aligned(np.stack([x.ravel(), y.ravel()], 1))
-        members = [i for i, w in enumerate(windows) if w == window]
-        images += [(learned[:, i].reshape(x.shape), exact[:, i].reshape(x.shape)) for i in members]
+        learned, exact = solution.aligned(_plane(x, y, points.shape[1], window))
+        for i in (i for i, w in enumerate(windows) if w == window):
+            images.append(learned[:, i].reshape(x.shape))
+            if exact is not None:
+                references.append(exact[:, i].reshape(x.shape))
     if problem.zoom:
         labels = [f"{label}  (±{w[1]:.0f})" for label, w in zip(labels, windows, strict=True)]
-    return plotting.function_images(*zip(*images, strict=True), windows, labels)
+    return plotting.function_images(images, references or None, windows, labels)
 
 
-def _windows(solution: Solution) -> list[tuple[float, float]]:
+def _first(columns: np.ndarray | None, count: int) -> np.ndarray | None:
+    return None if columns is None else columns[:, :count]
+
+
+def _label(value: complex) -> str:
+    if not np.iscomplexobj(value) or value.imag == 0:
+        return f"{np.real(value):.4g}"
+    return f"{value.real:.3g}{value.imag:+.3g}i"
+
+
+def _plane(x: np.ndarray, y: np.ndarray, dim: int, window: tuple[float, float]) -> np.ndarray:
+    """Points of the plane of the first two coordinates, the others a little off the middle."""
+    low, high = window
+    points = np.full((x.size, dim), (low + high) / 2 + ASIDE * (high - low))
+    points[:, 0], points[:, 1] = x.ravel(), y.ravel()
+    return points
+
+
+def _windows(solution: Solution | RitzSolution, count: int) -> list[tuple[float, float]]:
     """One window per mode: the problem's, or where each level has 99.5 % of its mass."""
-    problem, k = solution.problem, solution.compared
+    problem = solution.problem
     assert problem.extent is not None
-    if not problem.zoom or problem.exact.right is None:
-        return [problem.extent] * k
+    if not problem.zoom or not solution.comparable or solution.exact is None:
+        return [problem.extent] * count
     x, weight = solution.sample.x.x.numpy(), solution.sample.x.weight.numpy()
     mass = weight[:, None] * solution.exact_functions(x) ** 2
     reach = np.abs(x).max(1)
     order = np.argsort(reach)
     windows: list[tuple[float, float]] = []
-    for group in degenerate_groups(solution.exact[:k]):
+    for group in degenerate_groups(solution.exact[:count]):
         inside = mass[order, group].mean(1).cumsum()
         width = reach[order][np.searchsorted(inside, 0.995 * inside[-1])]
         width = min(float(np.ceil(width)), problem.extent[1])

@@ -1,4 +1,4 @@
-"""``schmidt solve``: learn the leading functions of a problem, and show them beside the exact."""
+"""``schmidt solve``: find the leading functions of an operator, and show them beside the exact."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ from rich.console import Console
 
 from schmidt.cli.pictures import draw
 from schmidt.cli.report import print_report
-from schmidt.problems import Problem, Solution, matrix, named
-from schmidt.problems import solve as solve_problem
+from schmidt.problems import (
+    Problem,
+    RitzSolution,
+    Solution,
+    default_method,
+    matrix,
+    named,
+    potential,
+    ritz,
+    train,
+)
 from schmidt.storage import write_json
 
 
@@ -21,94 +30,178 @@ def _optional(kind: str, default: str = "the problem's") -> Any:
     return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
+METHODS = "ritz|sequential|joint|none"
+TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
+TRAINING_ONLY = (*TRAINING, "network", "device", "dtype", "start", "polish")
+RITZ_ONLY = ("budget", "rtol")
+
+
 @dataclass(frozen=True)
 class SolveOptions:
     """What to solve, how, and where to put the results."""
 
-    problem: tyro.conf.Positional[str]
-    """Which problem; `schmidt problems` lists them. `matrix` needs --file."""
+    problem: tyro.conf.Positional[str] = ""
+    """Which problem; `schmidt problems` lists them, `matrix` needs --file. Or give --potential."""
+    potential: Annotated[str | None, _optional("FORMULA", "none")] = None
+    """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + 0.1*x*y**2" with --dim 2."""
+    dim: Annotated[int | None, _optional("INT")] = None
+    """Dimension, for --potential and for problems that have no fixed one."""
+    extent: Annotated[float | None, _optional("FLOAT", "found by Weyl's law")] = None
+    """With --potential: about how far from the origin the states reach."""
     modes: Annotated[int | None, _optional("INT")] = None
-    """Number of functions to learn."""
-    method: Literal["sequential", "joint", "none"] = "sequential"
-    """Nesting: sequential (mode by mode), joint (one weighted objective), none (subspace only)."""
-    network: Literal["disjoint", "shared"] = "disjoint"
-    """One network per function, or one with a common trunk."""
+    """Number of functions."""
+    method: Annotated[
+        Literal["ritz", "sequential", "joint", "none"] | None,
+        _optional(METHODS, "ritz where the operator acts pointwise, else sequential"),
+    ] = None
+    """ritz: features and least squares, with error bounds. The others train networks by nested
+    low-rank approximation: sequential (mode by mode), joint (one weighted objective), none."""
+    budget: Annotated[float | None, _optional("SECONDS", "by dimension and modes")] = None
+    """ritz: time for the search."""
+    rtol: Annotated[float | None, _optional("FLOAT", "1e-9")] = None
+    """ritz: stop when the estimated relative error is below this."""
+    network: Annotated[
+        Literal["disjoint", "shared"] | None, _optional("disjoint|shared", "disjoint")
+    ] = None
+    """training: one network per function, or one with a common trunk."""
     steps: Annotated[int | None, _optional("INT")] = None
-    """Training steps."""
+    """training: number of steps."""
     batch: Annotated[int | None, _optional("INT")] = None
-    """Points per step."""
+    """training: points per step."""
     optimizer: Annotated[
         Literal["soap", "adam", "rmsprop", "sgd"] | None, _optional("soap|adam|rmsprop|sgd")
     ] = None
-    """Optimizer."""
+    """training: optimizer."""
     lr: Annotated[float | None, _optional("FLOAT")] = None
-    """Largest learning rate."""
+    """training: largest learning rate."""
     extra_shift: Annotated[float | None, _optional("FLOAT")] = None
-    """Start training on T + c and let c fall to 0; keeps functions from collapsing to zero."""
+    """training: start on T + c and let c fall to 0; keeps functions from collapsing to zero."""
+    start: Annotated[Literal["random", "ritz"] | None, _optional("random|ritz", "random")] = None
+    """training: begin from random networks, or from the Ritz solution of their hidden units."""
+    polish: Annotated[Literal["ritz"] | None, _optional("ritz", "none")] = None
+    """training: end with a Ritz step in the span of the trained hidden units."""
     seed: int = 0
     """Seed of networks and points."""
-    device: str = "cpu"
-    """Where to train: cpu, cuda, …"""
-    dtype: Literal["float32", "float64"] = "float32"
-    """Precision of training; all results are evaluated in float64."""
+    device: Annotated[str | None, _optional("STR", "cpu")] = None
+    """training: cpu, cuda, …"""
+    dtype: Annotated[
+        Literal["float32", "float64"] | None, _optional("float32|float64", "float32")
+    ] = None
+    """training: precision; all results are evaluated in float64."""
     file: Annotated[Path | None, _optional("PATH", "none")] = None
     """The matrix for the problem `matrix`: .npy or .mtx."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
-    """Go on from the checkpoint in the output directory, to the same result bit for bit."""
+    """training: go on from the checkpoint in the output directory, to the same result bit for
+    bit."""
     out: Annotated[Path | None, _optional("DIR", "schmidt-out/PROBLEM")] = None
-    """Directory for pictures, report, checkpoint and learned functions."""
+    """Directory for pictures, report, checkpoint and functions."""
     json: Annotated[Path | None, _optional("PATH", "none")] = None
     """Also write all numbers to this file (they are always in DIR/report.json)."""
 
-    def training_settings(self) -> dict[str, Any]:
-        given = {
-            name: getattr(self, name)
-            for name in ("steps", "batch", "optimizer", "lr", "extra_shift")
-            if getattr(self, name) is not None
-        }
-        return {**given, "seed": self.seed, "device": self.device, "dtype": self.dtype}
-
     def chosen_problem(self) -> Problem:
+        if self.potential is not None:
+            return self._typed()
+        if self.extent is not None:
+            raise ValueError("--extent belongs to --potential")
+        if not self.problem:
+            raise ValueError("name a problem (`schmidt problems` lists them) or give a --potential")
         if self.problem == "matrix":
             if self.file is None:
                 raise ValueError("the problem 'matrix' needs a file: --file A.npy or --file A.mtx")
             return matrix(self.file, self.file.name)
         if self.file is not None:
             raise ValueError("--file belongs to the problem 'matrix'")
-        return named(self.problem)
+        return named(self.problem, self.dim)
+
+    def _typed(self) -> Problem:
+        if self.problem or self.file is not None:
+            raise ValueError("give either a problem or a --potential, not both")
+        if self.dim is None:
+            raise ValueError("--potential needs --dim, the number of coordinates")
+        assert self.potential is not None
+        return potential(self.potential, self.dim, modes=self.modes, extent=self.extent)
+
+    def check(self, method: str) -> None:
+        """Refuse settings that the chosen method would ignore."""
+        foreign = TRAINING_ONLY if method == "ritz" else RITZ_ONLY
+        given = [name for name in foreign if getattr(self, name) is not None]
+        given += ["resume"] if method == "ritz" and self.resume else []
+        if given:
+            flags = ", ".join("--" + name.replace("_", "-") for name in given)
+            other = "add --method sequential" if method == "ritz" else "add --method ritz"
+            raise ValueError(f"{flags}: not a setting of --method {method}; {other}")
+
+    def training_settings(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in TRAINING if getattr(self, name) is not None}
+        return {
+            **given,
+            "seed": self.seed,
+            "device": self.device or "cpu",
+            "dtype": self.dtype or "float32",
+        }
 
 
 def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
-    """Learn the leading eigen or singular functions of an operator with neural networks.
+    """Find the leading eigen or singular functions of an operator.
 
-    Prints a table of the learned values – by the functions' norms, by Rayleigh quotients, after
-    Rayleigh–Ritz – beside the exact ones, and writes pictures of every function beside the exact
-    one, of the spectrum, of the orthogonality and of the training. Ctrl-C keeps what there is.
+    By default operators given by formula are solved by the Ritz solver, which prints every value
+    with a certified and an estimated error; --method sequential trains neural networks (NeuralSVD)
+    instead. Writes pictures of every function beside the exact one, of the spectrum, of the errors
+    and of how the answer was found. Ctrl-C keeps what there is.
     """
     console = Console()
     problem = options.chosen_problem()
-    _check_device(options.device)
+    method = options.method or default_method(problem)
+    options.check(method)
     out = options.out or Path("schmidt-out") / problem.name
-    training = replace(problem.training, **options.training_settings())
-    modes = options.modes or problem.modes
-    console.print(
-        f"[bold]{problem.name}[/]: {problem.summary}\n{modes} modes, {options.method} nesting, "
-        f"{options.network} networks, {training.steps} steps of {training.batch} points"
-    )
-    solution = solve_problem(
-        problem,
-        modes=options.modes,
-        method=options.method,
-        network=options.network,
-        training=training,
-        checkpoint=out,
-        resume=options.resume,
-    )
+    console.print(f"[bold]{problem.name}[/]: {problem.summary}", highlight=False)
+    solution: Solution | RitzSolution
+    if method == "ritz":
+        solution = _ritz(options, problem, console)
+    else:
+        solution = _train(options, problem, method, out, console)
     print_report(console, solution)
     _write(solution, out, options.json)
     pictures = draw(solution, out)
     console.print(f"\npictures in [bold]{out}[/]: " + ", ".join(p.name for p in pictures))
-    return 130 if solution.fit.interrupted else 0
+    found = solution.ritz if isinstance(solution, RitzSolution) else solution.fit
+    return 130 if found.interrupted else 0
+
+
+def _ritz(options: SolveOptions, problem: Problem, console: Console) -> RitzSolution:
+    modes = problem.checked_modes(options.modes)
+    console.print(f"{modes} modes by the Ritz solver")
+    return ritz(
+        problem,
+        modes=modes,
+        budget=options.budget,
+        rtol=1e-9 if options.rtol is None else options.rtol,
+        seed=options.seed,
+    )
+
+
+def _train(
+    options: SolveOptions, problem: Problem, method: str, out: Path, console: Console
+) -> Solution:
+    settings = options.training_settings()
+    _check_device(settings["device"])
+    training = replace(problem.training, **settings)
+    network = options.network or "disjoint"
+    console.print(
+        f"{options.modes or problem.modes} modes, {method} nesting, {network} networks, "
+        f"{training.steps} steps of {training.batch} points"
+    )
+    return train(
+        problem,
+        modes=options.modes,
+        method=method,
+        network=network,
+        training=training,
+        start=options.start or "random",
+        polish=options.polish,
+        checkpoint=out,
+        resume=options.resume,
+    )
 
 
 def _check_device(device: str) -> None:
@@ -119,9 +212,12 @@ def _check_device(device: str) -> None:
         raise ValueError(f"cannot use device {device!r}: {reason}") from None
 
 
-def _write(solution: Solution, out: Path, json_file: Path | None) -> None:
+def _write(solution: Solution | RitzSolution, out: Path, json_file: Path | None) -> None:
     report = solution.report()
     write_json(out / "report.json", report)
     if json_file is not None:
         write_json(json_file, report)
-    solution.learned.save(out / "functions.safetensors")
+    if isinstance(solution, Solution):
+        solution.learned.save(out / "functions.safetensors")
+    elif solution.ritz.form.self_adjoint is True:
+        solution.factorization.save(out / "functions.safetensors")

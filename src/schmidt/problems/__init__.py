@@ -12,10 +12,12 @@ from schmidt.problems.matrix import matrix
 from schmidt.problems.morse import morse
 from schmidt.problems.ornstein_uhlenbeck import ornstein_uhlenbeck
 from schmidt.problems.oscillator import oscillator, oscillator2d
+from schmidt.problems.potential import potential
 from schmidt.problems.problem import Exact, Problem
 from schmidt.problems.registry import PROBLEMS, default_dimension, named
+from schmidt.problems.ritz_solution import RitzSolution
 from schmidt.problems.solution import Solution
-from schmidt.problems.solve import solve
+from schmidt.problems.solve import default_method, ritz, solve, train
 from schmidt.problems.torus import torus
 from schmidt.problems.well import well2d
 
@@ -23,11 +25,13 @@ __all__ = [
     "PROBLEMS",
     "Exact",
     "Problem",
+    "RitzSolution",
     "Solution",
     "box",
     "cosine",
     "coupled_oscillators",
     "default_dimension",
+    "default_method",
     "double_well",
     "fokker_planck",
     "gaussian_kernel",
@@ -39,7 +43,10 @@ __all__ = [
     "ornstein_uhlenbeck",
     "oscillator",
     "oscillator2d",
+    "potential",
+    "ritz",
     "solve",
     "torus",
+    "train",
     "well2d",
 ]

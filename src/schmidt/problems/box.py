@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, SmoothBox, UniformBox
 from schmidt.operators.networks import Ansatz, BoxMask, ScaledInputs
+from schmidt.operators.ritz import BoxSpace
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.problem import Exact, Problem
@@ -71,5 +72,6 @@ def box(dim: int = 5) -> Problem:
         exact=Exact(lambda L: shift - values(L, dim), functions),
         training=Training(steps=2000, batch=1400 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift),
         energy=lambda v: shift - v,
-        extent=(0.0, 1.0) if dim <= 2 else None,
+        extent=(0.0, 1.0),
+        space=lambda count: BoxSpace(dim),
     )

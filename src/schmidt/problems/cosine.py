@@ -10,6 +10,7 @@ from scipy.special import mathieu_a, mathieu_b
 from torch import Tensor
 
 from schmidt.operators.differential import Schrodinger
+from schmidt.operators.ritz import TorusSpace
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.problem import Exact, Problem
@@ -87,5 +88,6 @@ def cosine(dim: int = 2) -> Problem:
             steps=2000, batch=800 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift - ground
         ),
         energy=lambda v: shift - v,
-        extent=(0.0, 2 * math.pi) if dim <= 2 else None,
+        extent=(0.0, 2 * math.pi),
+        space=lambda count: TorusSpace(dim),
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue
 from schmidt.operators.networks import Ansatz, BoundedInputs, GaussianEnvelope
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.hermite import hermite_functions
@@ -97,5 +98,6 @@ def coupled_oscillators(dim: int = 5) -> Problem:
         exact=Exact(lambda L: shift - separable.energies(axes, L), functions),
         training=Training(steps=2400, batch=1024 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift),
         energy=lambda v: shift - v,
-        extent=(-6.0, 6.0) if dim <= 2 else None,
+        extent=(-6.0, 6.0),
+        space=lambda count: confining(chain, dim, count),
     )

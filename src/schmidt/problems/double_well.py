@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, UniformBox
 from schmidt.operators.networks import Ansatz, BoundedInputs, GaussianEnvelope
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems.hermite import hermite_functions, kinetic, multiplication
 from schmidt.problems.problem import Exact, Problem
@@ -107,4 +108,5 @@ def double_well() -> Problem:
         energy=lambda v: SHIFT - v,
         extent=(-3.5, 3.5),
         max_modes=16,
+        space=lambda count: confining(curved_valley, 2, count),
     )

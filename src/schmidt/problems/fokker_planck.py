@@ -18,6 +18,7 @@ from torch import Tensor
 
 from schmidt.operators.drift import ConvectionDiffusion
 from schmidt.operators.measures import Lebesgue, UniformBox
+from schmidt.operators.ritz import EuclideanSpace
 from schmidt.problems import separable
 from schmidt.problems.hermite import hermite_functions, polynomial_well
 from schmidt.problems.problem import Exact, Problem
@@ -42,6 +43,13 @@ def force(x: Tensor) -> Tensor:
 def curvature(x: Tensor) -> Tensor:
     """∇²U: (B, 2) → (B,)."""
     return 3 * x[:, 0].pow(2) - 2 + STIFFNESS
+
+
+def stationary_density(x: Tensor) -> Tensor:
+    """e^{−U}, not normalised: (B, 2) → (B, 1)."""
+    a, b = x.T
+    u = a.pow(4) / 4 - a.pow(2) + 0.2 * a + STIFFNESS * b.pow(2) / 2
+    return (-u).exp()[:, None]
 
 
 @lru_cache(maxsize=4)
@@ -112,4 +120,7 @@ def fokker_planck() -> Problem:
         exact=Exact(values, functions),
         extent=(-3.0, 3.0),
         max_modes=40,
+        space=lambda count: EuclideanSpace(
+            2, lengths=(0.8, 0.8), reach=5.0, factor=stationary_density
+        ),
     )

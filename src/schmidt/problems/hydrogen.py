@@ -18,6 +18,7 @@ from schmidt.operators.networks import (
     ExponentialEnvelope,
     SharedMLP,
 )
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Exact, Problem, by_level
 
@@ -83,4 +84,5 @@ def hydrogen2d() -> Problem:
         energy=lambda v: -v,
         extent=(-100.0, 100.0),
         zoom=True,
+        space=lambda count: confining(coulomb, 2, count),
     )

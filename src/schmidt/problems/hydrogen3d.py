@@ -12,6 +12,7 @@ from torch import nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, Radial
 from schmidt.operators.networks import Ansatz, BoundedInputs, ExponentialEnvelope
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems.hydrogen import coulomb
 from schmidt.problems.problem import Exact, Problem, by_level
@@ -83,4 +84,7 @@ def hydrogen3d() -> Problem:
         exact=Exact(values, functions),
         training=Training(steps=2400, batch=2048, lr=1e-2, extra_shift=0.1),
         energy=lambda v: -v,
+        extent=(-60.0, 60.0),
+        zoom=True,
+        space=lambda count: confining(coulomb, 3, count),
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, UniformBox
 from schmidt.operators.networks import Ansatz, GaussianEnvelope, ScaledInputs
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.problem import Exact, Problem
@@ -81,4 +82,5 @@ def morse() -> Problem:
         energy=lambda v: shift - v,
         extent=(-2.0, 4.0),
         max_modes=bound,
+        space=lambda count: confining(morse_potential, 2, count),
     )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from schmidt.operators.drift import ConvectionDiffusion
 from schmidt.operators.measures import Distribution
+from schmidt.operators.ritz import NormalSpace
 from schmidt.problems import separable
 from schmidt.problems.problem import Exact, Problem
 from schmidt.problems.rotated import RotatedGaussian
@@ -151,4 +152,5 @@ def ornstein_uhlenbeck(
         network=None,
         exact=Exact(spectrum.values, spectrum.functions),
         extent=(-reach, reach),
+        space=lambda count: NormalSpace(2, covariance=torch.from_numpy(s)),
     )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Gaussian, Lebesgue, Radial, UniformBox
 from schmidt.operators.networks import Ansatz, BoundedInputs, GaussianEnvelope
+from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.hermite import hermite_functions
@@ -95,6 +96,7 @@ def oscillator2d(shift: float = SHIFT) -> Problem:
         training=Training(steps=2400, batch=768, lr=2e-2, extra_shift=16.0, shift_until=0.6),
         energy=lambda v: shift - v,
         extent=(-6.0, 6.0),
+        space=lambda count: confining(harmonic, 2, count),
     )
 
 
@@ -125,5 +127,6 @@ def oscillator(dim: int = 5) -> Problem:
             shift_until=0.6,
         ),
         energy=lambda v: shift - v,
-        extent=(-reach, reach) if dim <= 2 else None,
+        extent=(-reach, reach),
+        space=lambda count: confining(harmonic, dim, count),
     )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from schmidt.operators.form import Form
+from schmidt.operators.ritz import Space
 from schmidt.operators.training import Training
 
 NETWORKS = ("disjoint", "shared")
@@ -44,12 +45,14 @@ class Problem:
             "disjoint" or "shared". None if T is not self-adjoint: then the problem is one for the
             Ritz solver.
         training: default settings.
-        exact: the exact spectrum.
+        exact: the exact spectrum; None where there is none.
         energy: value of T → physical energy; None where there is none.
         extent: (low, high) of the window for pictures, for functions of one or two coordinates;
             None on an index set and in more dimensions.
         zoom: show each level in a window of its own size, inside ``extent``.
         max_modes: the most modes that make sense; None for no limit.
+        space: modes → where the functions live, for the Ritz solver; None for operators that do
+            not act pointwise.
     """
 
     name: str
@@ -57,12 +60,22 @@ class Problem:
     form: Form
     modes: int
     network: Callable[[str, int], nn.Module | tuple[nn.Module, nn.Module]] | None
-    exact: Exact
+    exact: Exact | None
     training: Training = field(default_factory=Training)
     energy: Callable[[np.ndarray], np.ndarray] | None = None
     extent: tuple[float, float] | None = None
     zoom: bool = False
     max_modes: int | None = None
+    space: Callable[[int], Space] | None = None
+
+    def checked_modes(self, modes: int | None) -> int:
+        """The number of modes asked for, or the default; refuses what makes no sense."""
+        count = self.modes if modes is None else modes
+        if count < 1:
+            raise ValueError(f"the number of modes must be positive, got {count}")
+        if self.max_modes is not None and count > self.max_modes:
+            raise ValueError(f"{self.name} has at most {self.max_modes} modes, got {count}")
+        return count
 
     def networks(
         self, kind: str = "disjoint", modes: int | None = None, seed: int = 0
@@ -75,11 +88,7 @@ class Problem:
             )
         if kind not in NETWORKS:
             raise ValueError(f"unknown network {kind!r}; known: {', '.join(NETWORKS)}")
-        count = self.modes if modes is None else modes
-        if count < 1:
-            raise ValueError(f"the number of modes must be positive, got {count}")
-        if self.max_modes is not None and count > self.max_modes:
-            raise ValueError(f"{self.name} has at most {self.max_modes} modes, got {count}")
+        count = self.checked_modes(modes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             made = self.network(kind, count)

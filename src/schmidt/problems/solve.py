@@ -1,4 +1,4 @@
-"""Solving a problem: train, then judge."""
+"""Solving a problem: by the Ritz solver or by training, then judging."""
 
 from __future__ import annotations
 
@@ -10,27 +10,91 @@ from torch import nn
 
 from schmidt.operators.fit import fit
 from schmidt.operators.methods import Method
+from schmidt.operators.ritz import eigenfunctions
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Problem
 from schmidt.problems.registry import named
+from schmidt.problems.ritz_solution import RitzSolution
 from schmidt.problems.solution import Solution, error_monitor
 
 MONITOR_TIMES = 20
 
 
+def default_method(problem: Problem) -> str:
+    """ "ritz" where the operator is given by formula on a known space, else "sequential"."""
+    return "sequential" if problem.space is None else "ritz"
+
+
 def solve(
+    problem: Problem | str, *, method: str | Method | None = None, **settings: Any
+) -> Solution | RitzSolution:
+    """Solve a problem with a known answer, and judge the result.
+
+    Args:
+        problem: a :class:`Problem`, or the name of one in ``schmidt.problems.PROBLEMS``.
+        method: "ritz" (see :func:`ritz`), or "sequential", "joint", "none" or a
+            :class:`~schmidt.operators.methods.Method` (see :func:`train`). Default: "ritz" where
+            the problem allows it.
+        settings: those of :func:`ritz` or :func:`train`.
+    """
+    chosen = named(problem) if isinstance(problem, str) else problem
+    method = default_method(chosen) if method is None else method
+    if method == "ritz":
+        return ritz(chosen, **settings)
+    return train(chosen, method=method, **settings)
+
+
+def ritz(
+    problem: Problem | str,
+    *,
+    modes: int | None = None,
+    budget: float | None = None,
+    rtol: float = 1e-9,
+    seed: int = 0,
+    progress: bool = True,
+    **unknown: Any,
+) -> RitzSolution:
+    """Solve by the Ritz solver, with error bounds; arguments as for
+    :func:`schmidt.operators.eigenfunctions`."""
+    if unknown:
+        raise ValueError(
+            f"{', '.join(sorted(unknown))}: settings of training, which the Ritz solver does not "
+            "have; add method='sequential' to train networks"
+        )
+    chosen = named(problem) if isinstance(problem, str) else problem
+    count = chosen.checked_modes(modes)
+    if chosen.space is None:
+        raise ValueError(
+            f"{chosen.name} is not for the Ritz solver, which needs an operator that acts "
+            "pointwise on functions; use method='sequential'"
+        )
+    found = eigenfunctions(
+        chosen.form,
+        count,
+        chosen.space(count),
+        budget=budget,
+        rtol=rtol,
+        seed=seed,
+        progress=progress,
+    )
+    return RitzSolution(chosen, found, chosen.form.evaluation())
+
+
+def train(
     problem: Problem | str,
     *,
     modes: int | None = None,
     method: str | Method = "sequential",
     network: str | nn.Module | tuple[nn.Module, nn.Module] = "disjoint",
     training: Training | None = None,
+    start: str = "random",
+    polish: str | None = None,
     checkpoint: Path | str | None = None,
     resume: bool = False,
     progress: bool = True,
     **settings: Any,
 ) -> Solution:
-    """Train networks on a problem with a known answer, and judge them.
+    """Train networks on a problem, and judge them.
 
     Args:
         problem: a :class:`Problem`, or the name of one in ``schmidt.problems.PROBLEMS``.
@@ -39,7 +103,7 @@ def solve(
         network: "disjoint", "shared", or a network of your own (a pair for an SVD).
         training: all settings; default the problem's.
         settings: single settings to change, e.g. ``steps=500, lr=1e-3, seed=1``.
-        checkpoint, resume, progress: as in :func:`schmidt.operators.fit`.
+        start, polish, checkpoint, resume, progress: as in :func:`schmidt.operators.fit`.
     """
     chosen = named(problem) if isinstance(problem, str) else problem
     training = replace(training or chosen.training, **settings)
@@ -56,6 +120,8 @@ def solve(
         left,
         method=method,
         training=training,
+        start=start,
+        polish=polish,
         settings={
             "problem": chosen.name,
             "network": network if isinstance(network, str) else type(right).__name__,

@@ -10,6 +10,7 @@ from torch import nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, UniformBox
 from schmidt.operators.networks import Ansatz, PeriodicInputs
+from schmidt.operators.ritz import TorusSpace
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.box import free
@@ -73,5 +74,6 @@ def torus(dim: int = 2) -> Problem:
         exact=Exact(lambda L: shift - separable.energies(axes, L), functions),
         training=Training(steps=2000, batch=800 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift),
         energy=lambda v: shift - v,
-        extent=(0.0, 2 * math.pi) if dim <= 2 else None,
+        extent=(0.0, 2 * math.pi),
+        space=lambda count: TorusSpace(dim),
     )

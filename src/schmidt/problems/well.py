@@ -6,6 +6,7 @@ import math
 
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures import Lebesgue, SmoothBox
+from schmidt.operators.ritz import BoxSpace
 from schmidt.operators.training import Training
 from schmidt.problems.box import free, functions, network, values
 from schmidt.problems.problem import Exact, Problem
@@ -27,4 +28,5 @@ def well2d(shift: float = SHIFT) -> Problem:
         training=Training(steps=2000, batch=1400, lr=1e-2, extra_shift=29 * math.pi**2),
         energy=lambda v: shift - v,
         extent=(0.0, 1.0),
+        space=lambda count: BoxSpace(2),
     )

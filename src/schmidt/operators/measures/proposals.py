@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.special
 import torch
 from torch import Tensor
 
@@ -149,10 +150,28 @@ class Gaussian(Proposal):
         if self.dim > 3:
             return None
         n = n or {1: 200, 2: 80, 3: 36}[self.dim]
-        nodes, weights = np.polynomial.hermite.hermgauss(n)
-        x, w = torch.from_numpy(nodes), torch.from_numpy(weights * np.exp(nodes**2))
+        x, w = (torch.from_numpy(a) for a in _hermite(n))
         axes = zip(self.centre, self.scale, strict=True)
         return tensor_rule([(c + s * x, s * w) for c, s in axes])
+
+
+def _hermite(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss–Hermite nodes x and weights times e^{x²}, for any n.
+
+    The latter are 1/(n ψ²) with the Hermite function ψ_{n−1}, whose recurrence is scaled as it
+    goes: weights themselves are below the smallest number from n ≈ 380 on.
+    """
+    if n <= 150:
+        x, w = np.polynomial.hermite.hermgauss(n)
+        return x, w * np.exp(x**2)
+    x = scipy.special.roots_hermite(n)[0]
+    before, now = np.zeros(n), np.full(n, np.pi**-0.25)
+    log = -(x**2) / 2
+    for k in range(1, n):
+        before, now = now, np.sqrt(2 / k) * x * now - np.sqrt((k - 1) / k) * before
+        size = np.maximum(np.abs(before), np.abs(now))
+        before, now, log = before / size, now / size, log + np.log(size)
+    return x, np.exp(-2 * log) / (n * now**2)
 
 
 class Mixture(Proposal):

@@ -47,6 +47,8 @@ class Hidden(JetModule):
         if self.plain:
             body: nn.Sequential = self.trunk[:-1]
             jet = forward_mode(body, x, order)
+            if self.trunk[-1].bias is None:
+                return Jet(jet.streams[:, :, None], jet.dim, order)
             one = torch.zeros_like(jet.streams[:, :, :1])
             one[0] = 1
             return Jet(torch.cat([jet.streams, one], 2)[:, :, None], jet.dim, order)
@@ -78,9 +80,10 @@ class Hidden(JetModule):
         c = coefficients / amplitude
         if self.plain:
             last: nn.Linear = self.trunk[-1]
-            last.weight.copy_(c[:, :-1])
-            if last.bias is not None:
-                last.bias.copy_(c[:, -1])
+            bias: Tensor | None = last.bias
+            last.weight.copy_(c if bias is None else c[:, :-1])
+            if bias is not None:
+                bias.copy_(c[:, -1])
         elif isinstance(self.trunk, DisjointMLP):
             self.trunk.readout.copy_(c[:, :, None])
         else:

@@ -14,6 +14,7 @@ from schmidt.operators.ritz.spaces import (
     TorusSpace,
     confining,
 )
+from schmidt.operators.ritz.trial import relative_scale
 
 __all__ = [
     "BoxSpace",
@@ -31,4 +32,5 @@ __all__ = [
     "confining",
     "eigenfunctions",
     "galerkin",
+    "relative_scale",
 ]

@@ -26,6 +26,13 @@ class Bounds:
     groups: list[slice]
 
 
+def _reach(values: np.ndarray, radius: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far down the intervals up to each value reach, and how far up those from it on."""
+    low = np.minimum.accumulate(values - radius)
+    high = np.maximum.accumulate((values + radius)[::-1])[::-1]
+    return low, high
+
+
 def clusters(values: np.ndarray, radius: np.ndarray, modes: int) -> list[slice]:
     """Runs of values whose intervals [μ − r, μ + r] overlap, the first ``modes`` of them.
 
@@ -33,8 +40,9 @@ def clusters(values: np.ndarray, radius: np.ndarray, modes: int) -> list[slice]:
     """
     out: list[slice] = []
     start = 0
+    low, high = _reach(values, radius)
     for i in range(1, len(values) + 1):
-        apart = i == len(values) or values[i - 1] - radius[i - 1] > values[i] + radius[i]
+        apart = i == len(values) or low[i - 1] > high[i]
         close = i < len(values) and values[i - 1] - values[i] < 1e-6 * max(
             abs(values[i - 1]), abs(values[i])
         )
@@ -61,13 +69,13 @@ def bounds(values: np.ndarray, residual: np.ndarray, modes: int) -> Bounds:
     linear = residual[:modes].copy()
     quadratic, gaps = linear.copy(), np.full(modes, np.nan)
     groups = clusters(values, residual, modes)
+    low, high = _reach(values, residual)
     for group in groups:
         above = below = np.inf
         if group.start > 0:
-            i = group.start - 1
-            above = values[i] - residual[i] - values[group.start]
+            above = low[group.start - 1] - values[group.start]
         if group.stop < len(values):
-            below = values[group.stop - 1] - values[group.stop] - residual[group.stop]
+            below = values[group.stop - 1] - high[group.stop]
         else:
             below = 0.0  # nothing is known of what follows
         gap = min(above, below)

@@ -42,16 +42,15 @@ def collocate(
     images: list[Tensor] = []
     for start in range(0, len(points), CHUNK):
         part = points.part(slice(start, start + CHUNK))
-        if mix is None:
-            jet = Exact()(features, part.x, 2)
-        elif hasattr(features, "mixed") and not mix.is_complex():
-            jet = features.mixed(part.x, 2, mix)
+        mixing = mix
+        if mix is not None and hasattr(features, "mixed") and not mix.is_complex():
+            jet, mixing = features.mixed(part.x, 2, mix), None
         else:
             jet = Exact()(features, part.x, 2)
         root = part.weight.sqrt()[:, None]
         value, image = jet.value * root, form.action(jet, Sample(part, part)) * root
-        if mix is not None and value.shape[1] != mix.shape[1]:
-            value, image = _times(value, mix), _times(image, mix)
+        if mixing is not None:
+            value, image = _times(value, mixing), _times(image, mixing)
         values.append(value)
         images.append(image)
     return Collocation(torch.cat(values), torch.cat(images))

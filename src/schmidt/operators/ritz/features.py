@@ -46,7 +46,7 @@ class TrunkFeatures(JetModule):
             )
         self.inputs: Any = inputs.double()
         self.envelopes: Any = envelopes
-        entries: int = self.inputs.features
+        entries = int(inputs.features)  # type: ignore[arg-type]
         if envelopes is not None:
             envelopes.double()
         self.activation = nonlinear.activation("tanh")
@@ -73,15 +73,19 @@ class TrunkFeatures(JetModule):
         constant[0] = 1
         return torch.cat([*out, constant], 2)
 
-    def propagate(self, u: Jet) -> Jet:
-        h = Jet(self._hidden(u), u.dim, u.order)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.jet(x, 0).value
+
+    def jet(self, x: Tensor, order: int) -> Jet:
+        u = Jet.coordinates(x, order)
+        h = Jet(self._hidden(u), u.dim, order)
         if self.envelopes is None:
             return h
-        e: Jet = self.envelopes.propagate(u)
-        product = Jet(h.streams[..., None], u.dim, u.order) * Jet(
-            e.streams[:, :, None, :], u.dim, u.order
+        e: Jet = self.envelopes.jet(x, order)
+        product = Jet(h.streams[..., None], u.dim, order) * Jet(
+            e.streams[:, :, None, :], u.dim, order
         )
-        return Jet(product.streams.flatten(2), u.dim, u.order)
+        return Jet(product.streams.flatten(2), u.dim, order)
 
     def mixed(self, x: Tensor, order: int, mix: Tensor) -> Jet:
         """Linear combinations of the features, (K, L) → L functions, without forming all K."""
@@ -89,7 +93,7 @@ class TrunkFeatures(JetModule):
         h = self._hidden(u)
         if self.envelopes is None:
             return Jet(h @ mix, u.dim, order)
-        e: Jet = self.envelopes.propagate(u)
+        e: Jet = self.envelopes.jet(x, order)
         count = e.streams.shape[2]
         parts = mix.reshape(self.units, count, -1)
         out = None

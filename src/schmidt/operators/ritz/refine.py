@@ -34,6 +34,20 @@ def refine(
     return values, (real @ basis.mix).to(vectors.dtype) @ vectors, condition
 
 
+def by_level(values: Tensor, tolerance: float) -> list[int]:
+    """An order of complex values: by real part where these differ by more than ``tolerance``, and
+    by falling imaginary part within such levels."""
+    falling = sorted(range(len(values)), key=lambda i: -float(values[i].real))
+    order: list[int] = []
+    level: list[int] = []
+    for i in falling:
+        if level and float(values[level[-1]].real - values[i].real) > tolerance:
+            order += sorted(level, key=lambda j: -float(values[j].imag))
+            level = []
+        level.append(i)
+    return order + sorted(level, key=lambda j: -float(values[j].imag))
+
+
 def conditions(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
     """1/|⟨left|right⟩| of the normalised eigenvectors that belong to ``values``."""
     found, left, right = scipy.linalg.eig(matrix, left=True, right=True)

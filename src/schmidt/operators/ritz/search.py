@@ -45,6 +45,7 @@ class Search:
 
     def __post_init__(self) -> None:
         self.extra = max(4, self.modes // 4)
+        self.fineness = 1.0
         self._draw()
 
     def _draw(self) -> None:
@@ -122,11 +123,14 @@ class Search:
 
     def _refocus(self, trial: Trial) -> Trial:
         """Fit the space to the states of a trial, and try again there."""
+        if self.space.accurate:
+            return trial
+        mix = trial.mix[:, : self.modes]
+        real = torch.cat([mix.real, mix.imag], 1) if mix.is_complex() else mix
+        real = real[:, real.norm(dim=0) > 0]  # real functions have no imaginary part
         points = self.space.fresh(FOCUS, torch.Generator().manual_seed(4))
         with torch.no_grad():
-            jets = [
-                trial.features.mixed(x, 1, trial.mix[:, : self.modes]) for x in points.x.split(2048)
-            ]
+            jets = [trial.features.mixed(x, 1, real) for x in points.x.split(2048)]
         states = Jet(torch.cat([j.streams for j in jets], 1), jets[0].dim, 1)
         old, self.space = self.space, self.space.refocused(points, states)
         if self.space is old:
@@ -143,11 +147,12 @@ class Search:
         """Walk along one ladder after the other while the score falls."""
         end = time.perf_counter() + allowance
         tried = {best.choice}
-        improved = True
+        improved, ever = True, False
         while improved:
             improved = False
             for name, factor in self.space.ladders:
-                for step in (factor, 1 / factor):
+                rung = max(factor**self.fineness, 1.34 if name == "envelopes" else 0.0)
+                for step in (rung, 1 / rung):
                     while True:
                         choice = best.choice.scaled(name, step)
                         if choice in tried or not self.space.allows(choice):
@@ -158,7 +163,9 @@ class Search:
                         trial = self._try(choice)
                         if trial is None or not _better(trial, best):
                             break
-                        best, improved = trial, True
+                        best, improved, ever = trial, True, True
+        if not ever:
+            self.fineness = max(0.5, 0.7 * self.fineness)
         return best
 
     def _grown(self, best: Trial, power: int) -> Trial | None:

@@ -17,7 +17,7 @@ from schmidt.operators.form import Form
 from schmidt.operators.functions import Functions
 from schmidt.operators.measures.field import Field
 from schmidt.operators.ritz.certificate import Certificate, certify
-from schmidt.operators.ritz.refine import refine, signed
+from schmidt.operators.ritz.refine import by_level, refine, signed
 from schmidt.operators.ritz.search import Search
 from schmidt.operators.ritz.spaces import Choice, Space, confining
 from schmidt.operators.ritz.trial import Trial
@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
 
 def default_budget(dim: int, modes: int) -> float:
     """Seconds that usually suffice on two cores."""
-    low = {1: 5.0, 2: 10.0, 3: 25.0}
+    low = {1: 5.0, 2: 20.0, 3: 25.0}
     return low.get(dim, 40.0 + 2.0 * max(0, modes - 20))
 
 
@@ -148,7 +148,7 @@ def eigenfunctions(
         modes: L.
         space: where the functions live. Default, for a Schrödinger operator on R^d: found from the
             potential by Weyl's law.
-        budget: seconds; default by dimension and number of modes (10 in the plane, 40 from d = 4).
+        budget: seconds; default by dimension and number of modes (20 in the plane, 40 from d = 4).
         rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
             (by the residual where T is not self-adjoint).
         choice: use these features and points instead of searching.
@@ -179,8 +179,15 @@ def eigenfunctions(
     values, mix = best.values, best.mix
     condition = None
     if not space.accurate or form.self_adjoint is not True:
-        points = space.fresh(REFINE_POINTS, torch.Generator().manual_seed(2))
+        points = (
+            space.rule(REFINE_POINTS)
+            if space.accurate
+            else space.fresh(REFINE_POINTS, torch.Generator().manual_seed(2))
+        )
         values, mix, condition = refine(form, best.features, mix, points)
+        if values.is_complex():
+            order = by_level(values, 10 * float(best.residual[:modes].max()))
+            values, mix, condition = values[order], mix[:, order], condition[order]
     mix = signed(best.features, mix, search.held_out)
     certificate = certify(
         form,
@@ -243,13 +250,12 @@ def bound_states(
 
 
 def _space_of(form: Form, modes: int) -> Space:
-    base = form
-    while hasattr(base, "base"):
-        base = base.base
+    parts = _parts(form)
+    base = parts[0]
     from schmidt.operators.measures import Lebesgue, UniformBox
 
     measure = getattr(base, "measure", None)
-    if not isinstance(base, Schrodinger) or not isinstance(measure, Lebesgue):
+    if len(parts) > 1 or not isinstance(base, Schrodinger) or not isinstance(measure, Lebesgue):
         raise ValueError(
             "say where the functions live, e.g. space=EuclideanSpace(2, reach=4): only for a "
             "Schrödinger operator on R^d can it be found from the operator"
@@ -260,14 +266,21 @@ def _space_of(form: Form, modes: int) -> Space:
 
 
 def _require_action(form: Form, space: Space) -> None:
-    if getattr(type(form), "action", None) is Form.action:
-        raise ValueError(
-            f"{type(form).__name__} has no pointwise action, which residuals need; give it one, or "
-            "use schmidt.operators.ritz.galerkin, which needs ⟨g|Tf⟩ only"
-        )
-    dim = getattr(getattr(form, "measure", None), "dim", space.dim)
-    if dim != space.dim:
-        raise ValueError(f"the form lives in {dim} dimensions, the space in {space.dim}")
+    for part in _parts(form):
+        if type(part).action is Form.action or not part.additive:
+            raise ValueError(
+                f"{type(part).__name__} has no pointwise action, which residuals need; give it "
+                "one, or use schmidt.operators.ritz.galerkin, which needs ⟨g|Tf⟩ only"
+            )
+        dim = getattr(getattr(part, "measure", None), "dim", space.dim)
+        if dim != space.dim:
+            raise ValueError(f"the form lives in {dim} dimensions, the space in {space.dim}")
+
+
+def _parts(form: Form) -> list[Form]:
+    """The forms that sums, multiples and shifts are made of."""
+    inner = [getattr(form, name) for name in ("base", "second") if hasattr(form, name)]
+    return [p for part in inner for p in _parts(part)] if inner else [form]
 
 
 def _reporter(

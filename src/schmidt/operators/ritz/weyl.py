@@ -20,6 +20,7 @@ DIRECTIONS = 512
 RADII = 192
 DECADES = 5.0
 POINTS = 2**14
+ROUNDS = 12
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def region(
     kinetic: float = 1.0,
     extent: float | None = None,
 ) -> Region:
-    """Find the region by bisection for E, on points that are drawn towards it in three rounds.
+    """Find the region by bisection for E, on points that are drawn towards it in a few rounds.
 
     Args:
         potential: V.
@@ -70,19 +71,25 @@ def region(
     Raises:
         ValueError: V has no room for so many bound states, by this estimate, or none at all.
     """
+    if count < 1 or not kinetic > 0 or not (extent is None or extent > 0):
+        raise ValueError(
+            "need at least one state, a positive kinetic factor and a positive extent, got "
+            f"{count}, {kinetic} and {extent}"
+        )
     x, weight = _all_scales(dim, extent)
     found = None
-    for round_ in range(4):
+    for round_ in range(ROUNDS):
         v = evaluate(potential, x, "the potential").double()
         if not bool(v.isfinite().any()):
             raise ValueError("the potential is not finite anywhere near the origin")
         energy = _energy(v, weight, dim, count, kinetic)
-        room = (energy - v).clamp_min(0).nan_to_num(0.0)
+        room = _room(energy, v)
         density = weight * room.pow(dim / 2)
         density = density / density.sum()
         inside = density > 0
         reach = float((x.norm(dim=1) * inside).max())
-        if not bool(inside.any()) or (round_ == 0 and reach > 0.5 * float(x.norm(dim=1).max())):
+        endless = round_ == 0 and reach > 0.5 * float(x.norm(dim=1).max())
+        if not bool(inside.any()) or endless:
             raise ValueError(
                 f"the potential seems to hold fewer than {count} bound states: the classical "
                 "region of so many does not end. Ask for fewer modes, or say where they live with "
@@ -92,7 +99,10 @@ def region(
         spread = (x - centre).T @ (density[:, None] * (x - centre))
         momentum = float(density @ room) / kinetic / (dim + 2)
         found = (energy, centre, spread, momentum, reach)
-        x, weight = _ellipsoid(x[inside], centre, spread, seed=round_)
+        if round_ >= 3 and int(inside.sum()) > POINTS // 50:
+            break
+        cell = float(weight[inside].mean()) ** (1 / dim)
+        x, weight = _ellipsoid(x[inside], centre, spread, cell, seed=round_)
     assert found is not None
     return Region(*found, charge=_charge(potential, dim, found[4]))
 
@@ -115,14 +125,20 @@ def _all_scales(dim: int, extent: float | None) -> tuple[Tensor, Tensor]:
     return x, shell.repeat_interleave(len(directions))
 
 
-def _ellipsoid(inside: Tensor, centre: Tensor, spread: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Uniform points in an ellipsoid shaped like ``spread`` that holds the region and a margin."""
+def _ellipsoid(
+    inside: Tensor, centre: Tensor, spread: Tensor, cell: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Uniform points in an ellipsoid shaped like ``spread`` that holds the region and a margin.
+
+    ``cell`` is the distance of points so far.
+    """
     dim = len(centre)
-    # a floor keeps directions that few points have seen open
-    spread = spread + 1e-6 * spread.diagonal().mean() * torch.eye(dim, dtype=spread.dtype)
+    # a floor keeps directions open that few points have seen
+    floor = max(1e-6 * float(spread.diagonal().mean()), 4 * cell**2)
+    spread = spread + floor * torch.eye(dim, dtype=spread.dtype)
     root = torch.linalg.cholesky(spread)
     z = torch.linalg.solve_triangular(root, (inside - centre).T, upper=False)
-    radius = 1.15 * float(z.norm(dim=0).max())
+    radius = max(2.0, 1.15 * float(z.norm(dim=0).max()))
     u = cube.sobol(POINTS, [1.0] * (dim + 1), torch.Generator().manual_seed(seed))
     direction = F.normalize(torch.erfinv(2 * u[:, 1:] - 1), dim=1)
     x = centre + radius * u[:, :1].pow(1 / dim) * direction @ root.T
@@ -131,13 +147,18 @@ def _ellipsoid(inside: Tensor, centre: Tensor, spread: Tensor, seed: int) -> tup
     return x, torch.full((POINTS,), volume / POINTS, dtype=torch.float64)
 
 
+def _room(energy: float, v: Tensor) -> Tensor:
+    """(E − V)₊; points where V is NaN or −∞ are left out."""
+    return (energy - v).clamp_min(0).nan_to_num(0.0, posinf=0.0)
+
+
 def _energy(v: Tensor, weight: Tensor, dim: int, count: int, kinetic: float) -> float:
     """E with N(E) = count."""
     ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
     factor = ball / (2 * math.pi) ** dim / kinetic ** (dim / 2)
 
     def states(energy: float) -> float:
-        return factor * float(weight @ (energy - v).clamp_min(0).nan_to_num(0.0).pow(dim / 2))
+        return factor * float(weight @ _room(energy, v).pow(dim / 2))
 
     # first among the values that occur: potentials may span hundreds of decades
     levels = v[v.isfinite()].sort().values
@@ -146,6 +167,9 @@ def _energy(v: Tensor, weight: Tensor, dim: int, count: int, kinetic: float) -> 
         middle = (below + above) // 2
         below, above = (middle, above) if states(float(levels[middle])) < count else (below, middle)
     low, high = float(levels[below]), float(levels[above])
+    step = max(abs(high), 1e-30)
+    while states(high) < count and math.isfinite(high + 2 * step):  # between infinite walls
+        low, high, step = high, high + step, 2 * step
     for _ in range(60):
         energy = low + (high - low) / 2
         low, high = (energy, high) if states(energy) < count else (low, energy)

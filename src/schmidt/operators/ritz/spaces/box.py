@@ -14,13 +14,13 @@ from schmidt.operators.measures import Periodic, Proposal, UniformBox
 from schmidt.operators.measures.field import Field
 from schmidt.operators.networks import BoxMask, PeriodicInputs
 from schmidt.operators.ritz.spaces.frame import Frame
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.space import Choice, Space, vector
 
 Sides = float | Sequence[float] | Tensor
 
 
 def _sides(low: Sides, high: Sides, dim: int) -> tuple[Tensor, Tensor]:
-    a, b = (torch.as_tensor(v, dtype=torch.float64).expand(dim).clone() for v in (low, high))
+    a, b = vector(low, dim, "low"), vector(high, dim, "high")
     if not bool((a < b).all()):
         raise ValueError(f"a box needs low < high on every axis, got {low} and {high}")
     return a, b

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
+from schmidt.operators.derivatives import Function, JetModule
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import (
     Affine,
@@ -21,9 +21,14 @@ from schmidt.operators.measures import (
     Weighted,
 )
 from schmidt.operators.measures.field import Field
-from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope, GaussianEnvelope
+from schmidt.operators.networks import (
+    BoundedInputs,
+    ExponentialEnvelope,
+    Factor,
+    GaussianEnvelope,
+)
 from schmidt.operators.ritz.spaces.frame import Frame
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.space import Choice, Space, square, vector
 from schmidt.operators.ritz.weyl import Region, region
 
 
@@ -56,6 +61,9 @@ class EuclideanSpace(Space):
             its position and momentum spread alike.
         reach: how far the states extend, in units of z.
         spread: standard deviation of the Gaussian that draws points, in units of z.
+        density: functions are in L²(density dx).
+        factor: (B, d) → (B, 1), a known factor of all functions (a stationary density, say) that
+            brings their decay; Gaussian envelopes if None.
     """
 
     def __init__(
@@ -67,15 +75,19 @@ class EuclideanSpace(Space):
         reach: float = 4.0,
         spread: float | None = None,
         density: Field | None = None,
+        factor: Function | None = None,
     ) -> None:
         super().__init__(dim, density)
-        self.centre = torch.as_tensor(centre, dtype=torch.float64).expand(dim).clone()
-        a = torch.as_tensor(lengths, dtype=torch.float64)
-        self.lengths = a if a.ndim == 2 else torch.diag(a.expand(dim))
+        self.factor = factor
+        self.centre = vector(centre, dim, "the centre")
+        self.lengths = square(lengths, dim, "the lengths")
         if not reach > 0:
             raise ValueError(f"the reach must be positive, got {reach}")
         self.reach = float(reach)
         self.spread = float(spread or (1.1 if self.accurate else max(0.75, reach / 4)))
+        if factor is not None:
+            self.ladders = (("scale", 1.8), ("gain", 1.6))
+            return
         self.ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.2), ("envelopes", 1.4))
 
     @classmethod
@@ -96,6 +108,8 @@ class EuclideanSpace(Space):
         return Frame(inner, self.centre, self.lengths)
 
     def envelopes(self, choice: Choice) -> JetModule:
+        if self.factor is not None:
+            return Factor(self.factor)
         middle = (choice.envelopes - 1) / 2
         rates = [choice.decay * 2 ** ((m - middle) / 3) for m in range(choice.envelopes)]
         return Frame(GaussianEnvelope(rates, learn=False), self.centre, self.lengths)
@@ -136,6 +150,7 @@ class EuclideanSpace(Space):
             reach=self.reach,
             spread=spread,
             density=self.density,
+            factor=self.factor,
         )
 
 

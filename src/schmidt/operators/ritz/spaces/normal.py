@@ -12,7 +12,7 @@ from schmidt.operators.derivatives import JetModule
 from schmidt.operators.measures import Affine, Gaussian, Proposal
 from schmidt.operators.networks import BoundedInputs
 from schmidt.operators.ritz.spaces.frame import Frame
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.space import Choice, Space, square, vector
 
 WIDER = 1.5
 
@@ -35,10 +35,12 @@ class NormalSpace(Space):
         mean: float | Sequence[float] | Tensor = 0.0,
         covariance: float | Tensor = 1.0,
     ) -> None:
-        self.mean = torch.as_tensor(mean, dtype=torch.float64).expand(dim).clone()
-        c = torch.as_tensor(covariance, dtype=torch.float64)
-        self.covariance = c if c.ndim == 2 else c * torch.eye(dim, dtype=torch.float64)
-        self.root = torch.linalg.cholesky(self.covariance)
+        self.mean = vector(mean, dim, "the mean")
+        self.covariance = square(covariance, dim, "the covariance")
+        root, info = torch.linalg.cholesky_ex(self.covariance)
+        if int(info):
+            raise ValueError("the covariance must be positive definite")
+        self.root = root
         # points spread wider than the law, for functions that grow
         super().__init__(dim, self._density)
 

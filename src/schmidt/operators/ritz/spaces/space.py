@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -46,6 +47,24 @@ class Choice:
         old = getattr(self, name)
         new = old * factor
         return replace(self, **{name: max(1, round(new)) if isinstance(old, int) else new})
+
+
+def vector(value: float | Sequence[float] | Tensor, dim: int, name: str) -> Tensor:
+    """A number or one per axis, as (d,) float64."""
+    v = torch.as_tensor(value, dtype=torch.float64)
+    if v.ndim and v.shape != (dim,):
+        raise ValueError(f"{name} must be a number or have {dim} entries, got {tuple(v.shape)}")
+    return v.expand(dim).clone()
+
+
+def square(value: float | Sequence[float] | Tensor, dim: int, name: str) -> Tensor:
+    """A number, one per axis, or a matrix, as (d, d) float64."""
+    v = torch.as_tensor(value, dtype=torch.float64)
+    if v.ndim < 2:
+        return torch.diag(vector(v, dim, name))
+    if v.shape != (dim, dim):
+        raise ValueError(f"{name} must have shape ({dim}, {dim}), got {tuple(v.shape)}")
+    return v.clone()
 
 
 class Space(ABC):

@@ -1,0 +1,21 @@
+"""Every picture of the library. Takes arrays, returns matplotlib figures; nothing else draws."""
+
+from matplotlib.figure import Figure
+
+from schmidt.plotting.functions import function_curves, function_images
+from schmidt.plotting.history import search, training_curve
+from schmidt.plotting.spectra import bounds, complex_spectrum, orthogonality, spectrum
+from schmidt.plotting.style import finish
+
+__all__ = [
+    "Figure",
+    "bounds",
+    "complex_spectrum",
+    "finish",
+    "function_curves",
+    "function_images",
+    "orthogonality",
+    "search",
+    "spectrum",
+    "training_curve",
+]

@@ -1,0 +1,78 @@
+"""A potential of the user's own: no exact answer, but certified bounds."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from schmidt.operators.differential import Schrodinger
+from schmidt.operators.measures.field import Field
+from schmidt.operators.networks import Ansatz
+from schmidt.operators.ritz import Choice, Space, confining
+from schmidt.operators.ritz.weyl import region
+from schmidt.operators.training import Training
+from schmidt.problems.formula import formula
+from schmidt.problems.problem import Problem
+from schmidt.problems.trunk import trunk
+
+MODES = 6
+
+
+def potential(
+    source: str | Field,
+    dim: int,
+    *,
+    modes: int | None = None,
+    kinetic: float = 1.0,
+    extent: float | None = None,
+) -> Problem:
+    """The lowest states of −κ∇² + V in R^d for a formula or a function V.
+
+    T = κ∇² − V + c with c the energy below which Weyl's law expects the states.
+
+    Args:
+        source: a formula such as ``"x**2 + y**2 + 0.1*x*y**2"`` (see
+            :func:`schmidt.problems.formula.formula`), or points (B, d) → (B,).
+        dim: d.
+        modes: how many states to expect; default 6.
+        kinetic: κ.
+        extent: about how far from the origin the states reach; default: found by Weyl's law.
+    """
+    modes = MODES if modes is None else modes
+    field: Field = formula(source, dim) if isinstance(source, str) else source
+    text = source if isinstance(source, str) else getattr(source, "__name__", "V")
+    weyl = region(field, dim, modes, kinetic=kinetic, extent=extent)
+    shift = weyl.energy + 0.1 * (weyl.energy - float(_lowest(field, weyl.centre)))
+    space = confining(field, dim, modes, kinetic=kinetic, extent=extent)
+    reach = float(weyl.radius) * 1.3
+
+    def network(kind: str, count: int) -> nn.Module:
+        choice = Choice(width=32, points=1000)
+        inputs = space.inputs(choice)
+        body = trunk(kind, inputs.features, count)  # type: ignore[arg-type]
+        envelope = space.envelopes(choice)
+        assert envelope is not None
+        return Ansatz(body, envelope, inputs=inputs, amplitude=math.sqrt(max(shift, 1e-3)))
+
+    def where(count: int) -> Space:
+        return confining(field, dim, count, kinetic=kinetic, extent=extent)
+
+    return Problem(
+        name="potential",
+        summary=f"T = {'' if kinetic == 1 else f'{kinetic:g} '}∇² − V + {shift:.4g}, V = {text}",
+        form=Schrodinger(field, space.measure(), kinetic=kinetic) + shift,
+        modes=modes,
+        network=network,
+        exact=None,
+        training=Training(steps=2000, batch=1024),
+        energy=lambda v: shift - v,
+        extent=(-reach, reach),
+        space=where,
+    )
+
+
+def _lowest(field: Field, centre: torch.Tensor) -> float:
+    value = torch.as_tensor(field(centre[None])).double().reshape(-1)[0]
+    return float(value) if bool(value.isfinite()) else 0.0

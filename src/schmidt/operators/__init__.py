@@ -1,5 +1,6 @@
 """Operators known only through ⟨g|Tf⟩ and samples: learned singular and eigen functions."""
 
+from schmidt.operators.dependence import Dependence
 from schmidt.operators.derivatives import Exact, FiniteDifferences, Hutchinson, JetModule
 from schmidt.operators.differential import Schrodinger, SelfAdjointDifferential
 from schmidt.operators.drift import ConvectionDiffusion
@@ -53,10 +54,12 @@ from schmidt.operators.ritz import (
     Space,
     TorusSpace,
     TrunkFeatures,
+    TrunkTraining,
     bound_states,
     confining,
     eigenfunctions,
     galerkin,
+    train_trunk,
 )
 from schmidt.operators.run import DivergedError, Run
 from schmidt.operators.self_adjoint import NotSelfAdjointError
@@ -76,6 +79,7 @@ __all__ = [
     "ConvectionDiffusion",
     "CoulombSpace",
     "Data",
+    "Dependence",
     "DisjointMLP",
     "Distribution",
     "DivergedError",
@@ -125,6 +129,7 @@ __all__ = [
     "TorusSpace",
     "Training",
     "TrunkFeatures",
+    "TrunkTraining",
     "UniformBox",
     "Weighted",
     "bound_states",
@@ -134,4 +139,5 @@ __all__ = [
     "galerkin",
     "inner",
     "spectrum",
+    "train_trunk",
 ]

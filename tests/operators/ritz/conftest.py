@@ -1,4 +1,4 @@
-"""Shared pieces: a space on a line, trunks for it, and operators with known answers."""
+"""Shared pieces: small trunks, and an operator with known answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from schmidt.operators import GaussianEnvelope, Lebesgue, ScaledInputs, Schrodinger, TrunkFeatures
-from schmidt.operators.measures import Gaussian, UniformBox
-from schmidt.operators.ritz import EuclideanSpace
+from schmidt.operators.measures import Gaussian
 
 Trunk = Callable[..., TrunkFeatures]
 
@@ -53,14 +52,3 @@ def oscillator() -> Callable[[int], Schrodinger]:
         return Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
 
     return make
-
-
-@pytest.fixture
-def line() -> EuclideanSpace:
-    """R, for states of about the size of the oscillator's."""
-    return EuclideanSpace(1, reach=4.0)
-
-
-@pytest.fixture
-def box_measure() -> Lebesgue:
-    return Lebesgue(UniformBox(-8.0, 8.0, 1))

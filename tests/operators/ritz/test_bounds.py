@@ -134,7 +134,7 @@ def test_a_wide_interval_beyond_the_neighbour_forbids_a_quadratic_claim(sign):
     a[0, 3] = a[3, 0] = 1.5
     a[2, 3] = a[3, 2] = 1e-3
     a *= sign
-    values, vectors, residual = ritz(a, np.eye(4)[:, :3])
+    values, _, residual = ritz(a, np.eye(4)[:, :3])
     found = bounds(values, residual, 3)
     error = np.abs(values[:, None] - np.linalg.eigvalsh(a)).min(1)
     assert (error <= found.quadratic + 1e-12).all()

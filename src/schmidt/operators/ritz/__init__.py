@@ -3,7 +3,8 @@
 from schmidt.operators.ritz.certificate import Certificate
 from schmidt.operators.ritz.features import TrunkFeatures
 from schmidt.operators.ritz.in_span import InSpan, galerkin
-from schmidt.operators.ritz.solver import Ritz, bound_states, eigenfunctions
+from schmidt.operators.ritz.result import Ritz
+from schmidt.operators.ritz.solver import bound_states, eigenfunctions
 from schmidt.operators.ritz.spaces import (
     BoxSpace,
     Choice,
@@ -15,6 +16,7 @@ from schmidt.operators.ritz.spaces import (
     confining,
 )
 from schmidt.operators.ritz.trial import relative_scale
+from schmidt.operators.ritz.trunk import TrunkTraining, train_trunk
 
 __all__ = [
     "BoxSpace",
@@ -28,9 +30,11 @@ __all__ = [
     "Space",
     "TorusSpace",
     "TrunkFeatures",
+    "TrunkTraining",
     "bound_states",
     "confining",
     "eigenfunctions",
     "galerkin",
     "relative_scale",
+    "train_trunk",
 ]

@@ -71,13 +71,11 @@ def bounds(values: np.ndarray, residual: np.ndarray, modes: int) -> Bounds:
     groups = clusters(values, residual, modes)
     low, high = _reach(values, residual)
     for group in groups:
-        above = below = np.inf
+        above, below = np.inf, 0.0  # nothing is known of what follows the last
         if group.start > 0:
             above = low[group.start - 1] - values[group.start]
         if group.stop < len(values):
             below = values[group.stop - 1] - high[group.stop]
-        else:
-            below = 0.0  # nothing is known of what follows
         gap = min(above, below)
         together = float(np.sqrt((residual[group] ** 2).sum()))
         if np.isfinite(gap) and gap > together:

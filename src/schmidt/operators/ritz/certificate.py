@@ -17,6 +17,8 @@ from schmidt.operators.ritz.spaces import Space
 
 CONFIDENCE = 0.999
 REPLICATES = 8
+ROUNDING = 1000 * np.finfo(np.float64).eps
+"""Of values, relative to the largest; a residual below it says nothing more."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Certificate:
             spectrum lies in [μ − radius, μ + radius]; which one it is, a residual cannot know.
             NaN for T that is not self-adjoint, whose residuals do not bound errors.
         estimate: (L,) quadratic (Temple–Kato) bound plus what fresh points say of the quadrature's
-            error; never above ``radius``. It presumes the gap, which is estimated.
+            error and rounding; never above ``radius``. It presumes the gap, which is estimated.
         gap: (L,) estimated distance of each level from the rest; NaN where none is visible.
         groups: levels: slices of values that the residuals cannot tell apart.
         condition: (L,) condition numbers of the eigenvalues of T that is not self-adjoint; a
@@ -106,7 +108,8 @@ def certify(
         )
     found = bounds(mu, radius, modes)
     moved = _rayleigh_shift(e / np.outer(norm, norm), found.groups)
-    estimate = np.minimum(found.linear, found.quadratic + moved)
+    rounding = ROUNDING * (np.abs(mu).max() + abs(form.offset))
+    estimate = np.minimum(found.linear, found.quadratic + moved + rounding)
     return Certificate(
         residual[:modes],
         radius[:modes],

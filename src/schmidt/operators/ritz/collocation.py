@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,10 @@ from schmidt.operators.measures import Points
 from schmidt.operators.ritz.orthonormal import Basis
 
 CHUNK = 1024
+LEVEL = 1e-3
+"""Values nearer than this share of their range are one level."""
+PARALLEL = 0.1
+"""Eigenvectors that overlap more than this are one level, whatever their values."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,15 @@ def compress(basis: Basis, images: Tensor) -> Tensor:
 def leading(matrix: Tensor, count: int, *, self_adjoint: bool) -> tuple[Tensor, Tensor]:
     """The ``count`` eigenpairs of largest real part, descending: values (m,), vectors (k, m).
 
-    For a self-adjoint operator values are real and vectors orthonormal: A is restricted to its
-    leading invariant subspace, and the restriction, nearly symmetric, symmetrised. Else values are
-    complex, conjugate pairs in the order +, −, and vectors have norm 1.
+    For a self-adjoint operator values are real. On few points A is not quite symmetric, but its
+    eigenvectors have no variance; to symmetrise it would mix them. So they are kept, and made
+    orthonormal only within levels, where mixing costs nothing: vectors of different levels are
+    orthogonal as far as the points allow (up to 0.1, else they are taken for one level). Else
+    values are complex, sorted by falling imaginary part where real parts are equal, and vectors
+    have norm 1.
     """
     values, vectors = torch.linalg.eig(matrix)
-    scale = float(values.abs().max())
+    scale = max(float(values.abs().max()), 1e-300)
     # real parts that agree to rounding are told apart by the imaginary part
     key = (values.real / (1e-9 * scale)).round() * (1e-9 * scale)
     order = sorted(range(len(values)), key=lambda i: (-float(key[i]), -float(values[i].imag)))
@@ -83,19 +91,42 @@ def leading(matrix: Tensor, count: int, *, self_adjoint: bool) -> tuple[Tensor, 
     if not self_adjoint:
         picked = vectors[:, chosen]
         return values[chosen], picked / picked.norm(dim=0)
-    columns: list[Tensor] = []
+    levels: list[list[Tensor]] = []
+    width = LEVEL * float(key[order[0]] - key[order[min(count, len(order)) - 1]])
+    found, previous = 0, math.inf
     for i in order:
-        if len(columns) >= count:
+        if found >= count:
             break
         real, imaginary = vectors[:, i].real, vectors[:, i].imag
-        if float(values[i].imag) > 0:  # with its conjugate
-            columns += [real, imaginary]
-        elif float(values[i].imag) == 0:
-            columns.append(real)
-    space = torch.linalg.qr(torch.stack([c / c.norm() for c in columns], 1))[0]
+        if float(values[i].imag) < 0:  # came with its conjugate
+            continue
+        parts = [real, imaginary] if float(values[i].imag) > 0 else [real]
+        parts = [part / part.norm() for part in parts]
+        if previous - float(key[i]) > width and not _parallel(levels, parts):
+            levels.append([])
+        previous = float(key[i])
+        levels[-1] += parts
+        found += len(parts)
+    pairs = [_within(matrix, torch.stack(level, 1)) for level in levels]
+    together = torch.cat([value for value, _ in pairs])
+    falling = together.argsort(descending=True)[:count]
+    return together[falling], torch.cat([vector for _, vector in pairs], 1)[:, falling]
+
+
+def _parallel(levels: list[list[Tensor]], parts: list[Tensor]) -> bool:
+    """Whether new vectors overlap with those of the last level."""
+    if not levels:
+        return False
+    overlap = torch.stack(levels[-1]) @ torch.stack(parts, 1)
+    return float(overlap.abs().max()) > PARALLEL
+
+
+def _within(matrix: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal Ritz pairs of a nearly symmetric matrix in an invariant subspace."""
+    space = torch.linalg.qr(columns)[0]
     restricted = space.T @ matrix @ space
     found, turn = torch.linalg.eigh((restricted + restricted.T) / 2)
-    return found.flip(0)[:count], (space @ turn.flip(1))[:, :count]
+    return found.flip(0), space @ turn.flip(1)
 
 
 def residuals(at: Collocation, values: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ def refine(
     self_adjoint = form.self_adjoint is True
     real = torch.cat([mix.real, mix.imag], 1) if mix.is_complex() else mix
     at = collocate(form, features, points, real)
-    basis = orthonormalise(at.values, tolerance=1e-8)
+    basis = orthonormalise(at.values, tolerance=1e-12)
     matrix = compress(basis, at.images)
     count = min(mix.shape[1], len(matrix))
     values, vectors = leading(matrix, count, self_adjoint=self_adjoint)

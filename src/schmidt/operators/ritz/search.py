@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 
+from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Jet
+from schmidt.operators.ritz.features import TrunkFeatures
 from schmidt.operators.ritz.spaces import Choice, Space
 from schmidt.operators.ritz.trial import Trial, attempt
 
@@ -29,6 +31,7 @@ class Search:
         form, modes: the operator and the number of wanted modes.
         space: where functions live; points are moved to where they turn out to be.
         target: stop when the mean quadratic estimate falls below this.
+        seed: of the features and of the held-out points.
         seconds: stop when the next trial would end later than this after the start.
         trials: all that was tried, in order.
     """
@@ -38,6 +41,7 @@ class Search:
     modes: int
     target: float
     seconds: float
+    seed: int = 0
     report: Callable[[Trial], Any] | None = None
     stop: Callable[[], bool] = bool
     trials: list[Trial] = field(default_factory=list)
@@ -49,14 +53,16 @@ class Search:
         self._draw()
 
     def _draw(self) -> None:
-        self.held_out = self.space.fresh(HELD_OUT, torch.Generator().manual_seed(20261123))
+        self.held_out = self.space.fresh(
+            HELD_OUT, torch.Generator().manual_seed(20261123 + self.seed)
+        )
 
     @property
     def left(self) -> float:
         """Seconds that remain."""
         if self.stop():
             return 0.0
-        return self.seconds - (time.perf_counter() - self.begin)
+        return max(0.0, self.seconds - (time.perf_counter() - self.begin))
 
     def run(self) -> Trial:
         """The best trial."""
@@ -82,7 +88,16 @@ class Search:
             raise ValueError(f"these features span fewer than {self.modes} functions: {choice}")
         return trial
 
-    def _try(self, choice: Choice) -> Trial | None:
+    def given(self, features: Function) -> Trial:
+        """The trial of features that are given, on 16 times as many points."""
+        count = int(features(self.held_out.x[:2]).shape[1])
+        choice = Choice(width=count, points=max(2000, 16 * count), depth=0, envelopes=0)
+        trial = self._try(choice, features)
+        if trial is None:
+            raise ValueError(f"these {count} features span fewer than {self.modes} functions")
+        return trial
+
+    def _try(self, choice: Choice, features: Function | None = None) -> Trial | None:
         trial = attempt(
             self.form,
             self.space,
@@ -90,6 +105,7 @@ class Search:
             self.modes,
             held_out=self.held_out,
             extra=self.extra,
+            features=features,
         )
         if trial is not None:
             self.trials.append(trial)
@@ -98,17 +114,20 @@ class Search:
         return trial
 
     def _first(self) -> Trial:
-        choice = self.space.start(self.modes)
-        while True:
-            trial = self._try(choice)
-            if trial is not None:
-                break
-            if choice.width > LARGEST:
+        choice = replace(self.space.start(self.modes), seed=self.seed)
+        trial = self._try(choice)
+        while trial is None:
+            # features that are too smooth span little, however many they are
+            rougher = choice.scaled("gain", 1.4)
+            if self.space.allows(rougher):
+                choice = rougher
+            choice = choice.scaled("width", 1.3).scaled("points", 1.3)
+            if choice.width > LARGEST or not self.left:
                 raise ValueError(
                     f"the features of this space span fewer than {self.modes} functions; "
-                    "ask for fewer modes"
+                    "ask for fewer modes, or give a larger budget"
                 )
-            choice = choice.scaled("width", 1.5).scaled("points", 1.5)
+            trial = self._try(choice)
         return self._focused(trial)
 
     def _focused(self, trial: Trial) -> Trial:
@@ -123,14 +142,15 @@ class Search:
 
     def _refocus(self, trial: Trial) -> Trial:
         """Fit the space to the states of a trial, and try again there."""
-        if self.space.accurate:
+        if self.space.accurate or not isinstance(trial.features, TrunkFeatures):
             return trial
+        features = trial.features
         mix = trial.mix[:, : self.modes]
         real = torch.cat([mix.real, mix.imag], 1) if mix.is_complex() else mix
         real = real[:, real.norm(dim=0) > 0]  # real functions have no imaginary part
         points = self.space.fresh(FOCUS, torch.Generator().manual_seed(4))
         with torch.no_grad():
-            jets = [trial.features.mixed(x, 1, real) for x in points.x.split(2048)]
+            jets = [features.mixed(x, 1, real) for x in points.x.split(2048)]
         states = Jet(torch.cat([j.streams for j in jets], 1), jets[0].dim, 1)
         old, self.space = self.space, self.space.refocused(points, states)
         if self.space is old:
@@ -151,8 +171,10 @@ class Search:
         while improved:
             improved = False
             for name, factor in self.space.ladders:
-                rung = max(factor**self.fineness, 1.34 if name == "envelopes" else 0.0)
-                for step in (rung, 1 / rung):
+                rung = (
+                    factor if isinstance(getattr(best.choice, name), int) else factor**self.fineness
+                )
+                for step in (rung,) if name == "points" else (rung, 1 / rung):
                     while True:
                         choice = best.choice.scaled(name, step)
                         if choice in tried or not self.space.allows(choice):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 
-from schmidt.factorization import Factorization
+from schmidt.operators.derivatives import Function
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.form import Form
 from schmidt.operators.functions import Functions
 from schmidt.operators.measures.field import Field
-from schmidt.operators.ritz.certificate import Certificate, certify
+from schmidt.operators.ritz.certificate import certify
+from schmidt.operators.ritz.collocation import collocate, residuals
 from schmidt.operators.ritz.refine import by_level, refine, signed
+from schmidt.operators.ritz.result import Ritz
 from schmidt.operators.ritz.search import Search
 from schmidt.operators.ritz.spaces import Choice, Space, confining
 from schmidt.operators.ritz.trial import Trial
@@ -28,100 +28,10 @@ MANY = 2**12
 REFINE_POINTS = 2**16
 
 
-@dataclass(frozen=True)
-class Ritz:
-    """Eigenvalues and eigenfunctions, with what is known about their errors.
-
-    Attributes:
-        form, space: what was solved, and where.
-        values: (L,) eigenvalues of the form, descending; complex, by real part, for T that is not
-            self-adjoint.
-        functions: the eigenfunctions, normalised in the space's measure.
-        certificate: error bounds from fresh points.
-        trials: everything the search tried, in order.
-        choice: what it chose; ``eigenfunctions(…, choice=…)`` repeats the result without a search.
-        seconds: for search, solution and certificate.
-        settings: what made this result.
-        interrupted: Ctrl-C cut the search short.
-    """
-
-    form: Form
-    space: Space
-    values: np.ndarray
-    functions: Functions
-    certificate: Certificate
-    trials: list[Trial] = field(repr=False)
-    choice: Choice
-    seconds: float
-    settings: dict[str, Any]
-    interrupted: bool = False
-
-    @property
-    def interval(self) -> np.ndarray:
-        """(L, 2): [μ − radius, μ + radius], each holding a point of the spectrum of a self-adjoint
-        T with the certificate's confidence."""
-        radius = self.certificate.radius
-        return np.stack([self.values.real - radius, self.values.real + radius], 1)
-
-    @cached_property
-    def factorization(self) -> Factorization:
-        """T ≈ Σ_l value_l |f_l⟩⟨f_l| for self-adjoint T."""
-        if self.form.self_adjoint is not True:
-            raise ValueError(
-                "an operator that is not self-adjoint is not Σ value |f⟩⟨f|: use `values` and "
-                "`functions`"
-            )
-        return Factorization(
-            self.functions,
-            self.values,
-            self.functions,
-            error=self.certificate.estimate,
-            settings=self.settings,
-        )
-
-    def report(self) -> dict[str, Any]:
-        """Values, bounds and settings as plain numbers, for JSON."""
-        c = self.certificate
-        return {
-            "values": [_plain(v) for v in self.values],
-            "residual": [_plain(v) for v in c.residual],
-            "radius": [_plain(v) for v in c.radius],
-            "estimated_error": [_plain(v) for v in c.estimate],
-            "estimated_gap": [_plain(v) for v in c.gap],
-            "levels": [[g.start + 1, g.stop] for g in c.groups],
-            "condition": [_plain(v) for v in c.condition],
-            "overlap": _plain(c.overlap),
-            "confidence": c.confidence,
-            "certificate_points": c.points,
-            "alarms": list(c.alarms),
-            "seconds": self.seconds,
-            "interrupted": self.interrupted,
-            "settings": self.settings,
-            "trials": [
-                {
-                    **asdict(t.choice),
-                    "residual": t.score,
-                    "estimate": _plain(t.estimate),
-                    "cut": t.cut,
-                    "rank": t.rank,
-                    "features": t.mix.shape[0],
-                    "seconds": t.seconds,
-                }
-                for t in self.trials
-            ],
-        }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, complex | np.complexfloating):
-        return [float(value.real), float(value.imag)]
-    return float(value) if np.isfinite(value) else None
-
-
 def default_budget(dim: int, modes: int) -> float:
     """Seconds that usually suffice on two cores."""
-    low = {1: 5.0, 2: 20.0, 3: 25.0}
-    return low.get(dim, 40.0 + 2.0 * max(0, modes - 20))
+    seconds, per_mode = {1: (5.0, 0.25), 2: (20.0, 0.25), 3: (25.0, 0.5)}.get(dim, (40.0, 2.0))
+    return seconds + per_mode * max(0, modes - (20 if dim > 3 else 30))
 
 
 def eigenfunctions(
@@ -132,6 +42,7 @@ def eigenfunctions(
     budget: float | None = None,
     rtol: float = 1e-9,
     choice: Choice | None = None,
+    features: Function | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Ritz:
@@ -152,7 +63,10 @@ def eigenfunctions(
         rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
             (by the residual where T is not self-adjoint).
         choice: use these features and points instead of searching.
-        seed: of the certificate's points.
+        features: functions of your own, (B, d) → (B, K) in float64, instead of searching: a trunk
+            trained by :func:`train_trunk`, the hidden units of a trained network
+            (``Hidden(network).double()``), or any module. About 16 K points are used.
+        seed: of the features, of the points that judge them, and of the certificate's points.
         progress: show what is tried where standard error is a terminal.
 
     Raises:
@@ -160,6 +74,8 @@ def eigenfunctions(
 
     Cost: some 10–40 trials of N K² operations, N points and K features. Ctrl-C keeps the best.
     """
+    if features is not None and choice is not None:
+        raise ValueError("give either features or the choice of some, not both")
     if modes < 1:
         raise ValueError(f"the number of modes must be positive, got {modes}")
     begin = time.perf_counter()
@@ -171,9 +87,14 @@ def eigenfunctions(
     reserve = 0.1 if space.accurate else 0.25
     bar = progress_bar(1000, "searching", enabled=progress)
     with bar, Interruptible() as stop:
-        search = Search(form, space, modes, rtol, (1 - reserve) * seconds, stop=lambda: bool(stop))
+        search = Search(
+            form, space, modes, rtol, (1 - reserve) * seconds, seed, stop=lambda: bool(stop)
+        )
         search.report = _reporter(bar.update, search, seconds)
-        best = search.run() if choice is None else search.only(choice)
+        if features is not None:
+            best = search.given(features)
+        else:
+            best = search.run() if choice is None else search.only(choice)
         interrupted = bool(stop)
     space = search.space
     values, mix = best.values, best.mix
@@ -189,6 +110,7 @@ def eigenfunctions(
             order = by_level(values, 10 * float(best.residual[:modes].max()))
             values, mix, condition = values[order], mix[:, order], condition[order]
     mix = signed(best.features, mix, search.held_out)
+    seen = residuals(collocate(form, best.features, search.held_out, mix), values)
     certificate = certify(
         form,
         space,
@@ -198,7 +120,7 @@ def eigenfunctions(
         modes,
         points=CERTIFICATE_POINTS.get(space.dim, MANY),
         seed=10_000 + seed,
-        expected=best.residual,
+        expected=seen,
         condition=condition,
     )
     return Ritz(

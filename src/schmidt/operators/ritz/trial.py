@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.bounds import bounds
 from schmidt.operators.ritz.collocation import (
     Collocation,
     collocate,
-    compress,
     leading,
     residuals,
 )
-from schmidt.operators.ritz.features import TrunkFeatures
 from schmidt.operators.ritz.orthonormal import orthonormalise
 from schmidt.operators.ritz.spaces import Choice, Space
 
@@ -43,7 +42,7 @@ class Trial:
     """
 
     choice: Choice
-    features: TrunkFeatures
+    features: Function
     values: Tensor
     mix: Tensor
     residual: Tensor
@@ -74,7 +73,7 @@ def attempt(
     *,
     held_out: Points,
     extra: int,
-    features: TrunkFeatures | None = None,
+    features: Function | None = None,
 ) -> Trial | None:
     """Solve with the features of one choice; None where they span fewer than ``modes`` functions.
 
@@ -84,41 +83,44 @@ def attempt(
     features = features or space.features(choice)
     at = collocate(form, features, space.rule(choice.points))
     basis = orthonormalise(at.values, constraints=cusps(form, space, features))
-    matrix = compress(basis, at.images)
-    judge = collocate(form, features, held_out)
-    orthonormal = judge.mix(basis.mix)
-    self_adjoint = form.self_adjoint is True
-    best: Trial | None = None
-    seen = 0
-    for cut in CUTS:
-        rank = basis.rank(cut)
-        if rank < modes + min(2, extra) or rank == seen:
-            continue
-        seen = rank
-        block = matrix[:rank, :rank]
-        if not bool(block.isfinite().all()):
-            break
-        values, vectors = leading(block, min(modes + extra, rank), self_adjoint=self_adjoint)
-        part = Collocation(orthonormal.values[:, :rank], orthonormal.images[:, :rank])
+    images = at.images @ basis.mix
+    matrix = basis.values.T @ images
+    if not bool(matrix.isfinite().all()):
+        return None
+    judge = collocate(form, features, held_out).mix(basis.mix)
+    ranks = {basis.rank(cut): cut for cut in reversed(CUTS)}
+    ranks = {k: cut for k, cut in sorted(ranks.items()) if k >= modes + min(2, extra)}
+    if not ranks:
+        return None
+
+    def judged(rank: int, values: Tensor, vectors: Tensor) -> Trial:
+        part = Collocation(judge.values[:, :rank], judge.images[:, :rank])
         error = residuals(part.mix(vectors), values)
         scale = relative_scale(values[:modes], form.offset)
         score = float((error[:modes] / scale).mean())
-        if not math.isfinite(score) or (best is not None and score >= best.score):
-            continue
         estimate = float("nan")
-        if self_adjoint:
+        if form.self_adjoint is True:
             found = bounds(values.numpy(), error.numpy(), modes)
             estimate = float((torch.from_numpy(found.quadratic) / scale).mean())
         mix = basis.mix[:, :rank].to(vectors.dtype) @ vectors
-        best = Trial(choice, features, values, mix, error, score, estimate, cut, rank, 0.0)
-    if best is None:
+        return Trial(choice, features, values, mix, error, score, estimate, ranks[rank], rank, 0.0)
+
+    def galerkin(rank: int) -> tuple[Tensor, Tensor]:
+        count = min(modes + extra, rank)
+        return leading(matrix[:rank, :rank], count, self_adjoint=form.self_adjoint is True)
+
+    best = min((judged(rank, *galerkin(rank)) for rank in ranks), key=_score)
+    if not math.isfinite(best.score):
         return None
-    object.__setattr__(best, "seconds", time.perf_counter() - begin)
-    return best
+    return replace(best, seconds=time.perf_counter() - begin)
+
+
+def _score(trial: Trial) -> float:
+    return trial.score if math.isfinite(trial.score) else math.inf
 
 
 @torch.no_grad()
-def cusps(form: Form, space: Space, features: TrunkFeatures) -> Tensor | None:
+def cusps(form: Form, space: Space, features: Function) -> Tensor | None:
     """Rows ℓ(φ) = lim r·Tφ, averaged over directions, at the space's singular points.
 
     Tφ is square-integrable only where ℓ(φ) = 0: Kato's cusp condition.
@@ -133,6 +135,6 @@ def cusps(form: Form, space: Space, features: TrunkFeatures) -> Tensor | None:
     for centre in centres:
         x = torch.cat([centre + u, centre - u])
         points = Points(x, torch.ones(len(x), dtype=torch.float64))
-        image = form.action(features.jet(x, 2), Sample(points, points))
+        image = form.action(Exact()(features, x, 2), Sample(points, points))
         rows.append(small * image.mean(0))
     return torch.stack(rows)

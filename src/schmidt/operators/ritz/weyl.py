@@ -134,7 +134,9 @@ def _ellipsoid(
     """
     dim = len(centre)
     # a floor keeps directions open that few points have seen
-    floor = max(1e-6 * float(spread.diagonal().mean()), 4 * cell**2)
+    mean = float(spread.diagonal().mean())
+    few = len(inside) <= 4 * dim
+    floor = 4 * cell**2 if few else max(1e-6 * mean, min(4 * cell**2, 0.05 * mean))
     spread = spread + floor * torch.eye(dim, dtype=spread.dtype)
     root = torch.linalg.cholesky(spread)
     z = torch.linalg.solve_triangular(root, (inside - centre).T, upper=False)

@@ -64,13 +64,15 @@ class BoxSpace(Space):
         low, high: numbers, or one per axis.
     """
 
-    ladders = (("gain", 1.6), ("envelopes", 2.0))
+    ladders: tuple[tuple[str, float], ...] = (("gain", 1.6), ("envelopes", 2.0))
 
     def __init__(
         self, dim: int, low: Sides = 0.0, high: Sides = 1.0, *, density: Field | None = None
     ) -> None:
         super().__init__(dim, density)
         self.low, self.high = _sides(low, high, dim)
+        if not self.accurate:
+            self.ladders = (*self.ladders, ("points", 2.0))
 
     def start(self, modes: int) -> Choice:
         if self.accurate:
@@ -93,7 +95,7 @@ class BoxSpace(Space):
 class TorusSpace(Space):
     """Periodic functions on [0, period]^d."""
 
-    ladders = (("gain", 1.6), ("envelopes", 2.0))
+    ladders: tuple[tuple[str, float], ...] = (("gain", 1.6), ("envelopes", 2.0))
 
     def __init__(
         self, dim: int, period: float = 2 * math.pi, *, density: Field | None = None
@@ -102,6 +104,8 @@ class TorusSpace(Space):
         if not period > 0:
             raise ValueError(f"the period must be positive, got {period}")
         self.period = float(period)
+        if not self.accurate:
+            self.ladders = (*self.ladders, ("points", 2.0))
 
     def start(self, modes: int) -> Choice:
         if self.accurate:

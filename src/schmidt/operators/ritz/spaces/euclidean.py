@@ -14,6 +14,7 @@ from schmidt.operators.measures import (
     Affine,
     Gaussian,
     Lebesgue,
+    Measure,
     Points,
     Proposal,
     Radial,
@@ -88,7 +89,8 @@ class EuclideanSpace(Space):
         if factor is not None:
             self.ladders = (("scale", 1.8), ("gain", 1.6))
             return
-        self.ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.2), ("envelopes", 1.4))
+        more = ("envelopes", 1.4) if self.accurate else ("points", 2.0)
+        self.ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.2), more)
 
     @classmethod
     def of(cls, found: Region) -> EuclideanSpace:
@@ -100,7 +102,15 @@ class EuclideanSpace(Space):
 
     def start(self, modes: int) -> Choice:
         if self.accurate:
-            return Choice(width=24, points=2000, scale=1.0, gain=1.0, envelopes=3)
+            per_axis = modes ** (1 / self.dim)  # oscillations of the last mode, about
+            rough = max(1.0, per_axis / 8)
+            return Choice(
+                width=max(24, round(3 * per_axis)),
+                points=max(600, round(60 * per_axis)) if self.dim == 1 else 2000,
+                gain=rough,
+                decay=1 / rough,
+                envelopes=3,
+            )
         return Choice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
 
     def inputs(self, choice: Choice) -> JetModule:
@@ -121,11 +131,20 @@ class EuclideanSpace(Space):
         if self.dim > 2:
             return super().independent(n, generator)
         # decaying functions are integrated to many digits by grids with random shifts
+        return self._box("lattice").sample(n, generator)
+
+    def rule(self, n: int) -> Points:
+        if self.dim > 1:
+            return super().rule(n)
+        found = self._box().rule(n)
+        assert found is not None
+        return found
+
+    def _box(self, sampling: str | None = None) -> Measure:
         side = self.reach + 4.5
         box = Affine(UniformBox(-side, side, self.dim), self.centre, self.lengths)
-        plain = Lebesgue(box, "lattice")
-        measure = plain if self.density is None else Weighted(plain, self.density)
-        return measure.sample(n, generator)
+        plain = Lebesgue(box, sampling)
+        return plain if self.density is None else Weighted(plain, self.density)
 
     def refocused(self, points: Points, states: Jet) -> Space:
         """Lengths A with AAᵀ = X # P⁻¹, the geometric mean of the states' covariances of position
@@ -176,7 +195,7 @@ class CoulombSpace(Space):
         charge: Z over the kinetic factor: the innermost state decays like e^{−Zr/(d−1)}.
     """
 
-    ladders = (("scale", 1.8), ("gain", 1.6), ("decay", 1.5))
+    ladders: tuple[tuple[str, float], ...] = (("scale", 1.8), ("gain", 1.6), ("decay", 1.5))
 
     def __init__(self, dim: int, radius: float, charge: float = 1.0) -> None:
         super().__init__(dim)

@@ -26,7 +26,7 @@ class NormalSpace(Space):
         covariance: number, or (d, d).
     """
 
-    ladders = (("scale", 1.8), ("gain", 1.6))
+    ladders: tuple[tuple[str, float], ...] = (("scale", 1.8), ("gain", 1.6))
 
     def __init__(
         self,
@@ -43,6 +43,8 @@ class NormalSpace(Space):
         self.root = root
         # points spread wider than the law, for functions that grow
         super().__init__(dim, self._density)
+        if not self.accurate:
+            self.ladders = (*self.ladders, ("points", 2.0))
 
     def _density(self, x: Tensor) -> Tensor:
         z = torch.linalg.solve_triangular(self.root.to(x), (x - self.mean.to(x)).T, upper=False)

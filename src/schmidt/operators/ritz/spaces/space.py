@@ -106,7 +106,7 @@ class Space(ABC):
 
     def allows(self, choice: Choice) -> bool:
         """Whether a choice makes sense here; keeps the search inside."""
-        return 0.05 <= choice.gain <= 4 and 0.05 <= choice.scale <= 20 and choice.envelopes <= 8
+        return 0.05 <= choice.gain <= 32 and 0.05 <= choice.scale <= 20 and choice.envelopes <= 8
 
     def features(self, choice: Choice) -> TrunkFeatures:
         return TrunkFeatures(

@@ -12,8 +12,6 @@ import torch
 
 from schmidt.operators import Jet, Matrix
 
-pytestmark = pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta")
-
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {
     "dense": np.asarray,
     "reversed": lambda a: a[::-1].copy()[::-1],

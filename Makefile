@@ -19,8 +19,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON=$(PYTHON)  DEMO_OUT=$(DEMO_OUT)  PYTEST_ARGS=$(PYTEST_ARGS)"
 
-demo: $(VENV)/.core ## solve the hydrogen atom in the plane and draw it
-	$(BIN)/schmidt solve hydrogen2d --out "$(DEMO_OUT)"
+demo: $(VENV)/.core ## the hydrogen atom in the plane, by the Ritz solver and by NeuralSVD
+	$(BIN)/schmidt compare hydrogen2d --methods ritz sequential --out "$(DEMO_OUT)"
 	@echo "Pictures in $(DEMO_OUT)/:"
 	@find "$(DEMO_OUT)" -type f \( -name '*.png' -o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
 

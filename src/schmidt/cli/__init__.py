@@ -10,12 +10,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``schmidt …``; errors become one clear line and exit status 2."""
     import tyro
 
+    from schmidt.cli.compare import compare
     from schmidt.cli.problems import problems
     from schmidt.cli.solve import solve
 
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            {"solve": solve, "problems": problems},
+            {"solve": solve, "compare": compare, "problems": problems},
             prog="schmidt",
             description="The best low-rank approximation of whatever linear thing you have.",
             args=arguments,

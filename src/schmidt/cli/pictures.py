@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from schmidt.problems import RitzSolution, Solution
 
 GRID = 121
 MAX_SHOWN = 32
+SIDE_BY_SIDE = 16
 ASIDE = 0.07
 """In more than two dimensions a plane is drawn that misses the centre by this share of the window:
 half of all states vanish on the plane through it."""
@@ -88,19 +90,54 @@ def _functions(solution: Solution | RitzSolution) -> plotting.Figure | None:
         learned, exact = solution.aligned(axis[:, None])
         return plotting.function_curves(axis, learned[:, :shown], _first(exact, shown), labels)
     windows = _windows(solution, count)[:shown]
-    images: list[np.ndarray] = []
-    references: list[np.ndarray] = []
+    images, references = _images(solution, windows)
+    if problem.zoom:
+        labels = [f"{label}  (±{w[1]:.0f})" for label, w in zip(labels, windows, strict=True)]
+    return plotting.function_images(images, references, windows, labels)
+
+
+def _images(
+    solution: Solution | RitzSolution, windows: Sequence[tuple[float, float]]
+) -> tuple[list[np.ndarray], list[np.ndarray] | None]:
+    """Found functions on a plane, each in its window, and the exact ones where there are any."""
+    dim = solution.sample.x.x.shape[1]
+    images: list[np.ndarray] = [np.zeros(0)] * len(windows)
+    references: list[np.ndarray] = [np.zeros(0)] * len(windows)
+    known = False
     for window in dict.fromkeys(windows):
         axis = np.linspace(*window, GRID)
         x, y = np.meshgrid(axis, axis, indexing="ij")
-        learned, exact = solution.aligned(_plane(x, y, points.shape[1], window))
+        found, exact = solution.aligned(_plane(x, y, dim, window))
+        known = exact is not None
         for i in (i for i, w in enumerate(windows) if w == window):
-            images.append(learned[:, i].reshape(x.shape))
+            images[i] = found[:, i].reshape(x.shape)
             if exact is not None:
-                references.append(exact[:, i].reshape(x.shape))
-    if problem.zoom:
-        labels = [f"{label}  (±{w[1]:.0f})" for label, w in zip(labels, windows, strict=True)]
-    return plotting.function_images(images, references or None, windows, labels)
+                references[i] = exact[:, i].reshape(x.shape)
+    return images, references if known else None
+
+
+def draw_beside(
+    solutions: Mapping[str, Solution | RitzSolution], errors: Mapping[str, np.ndarray], out: Path
+) -> list[Path]:
+    """Several answers to one problem in one picture each for functions and errors."""
+    figures: dict[str, plotting.Figure] = {}
+    first = next(iter(solutions.values()))
+    if first.judged:
+        figures["errors.png"] = plotting.errors(
+            {name: errors[name][: s.judged] for name, s in solutions.items()}
+        )
+    points = first.sample.x.x
+    flat = points.is_floating_point() and points.shape[1] > 1 and first.problem.extent is not None
+    if flat and all(s.comparable for s in solutions.values()):
+        shown = min(*(s.compared for s in solutions.values()), SIDE_BY_SIDE)
+        windows = _windows(first, first.compared)[:shown]
+        rows = {name: _images(s, windows)[0] for name, s in solutions.items()}
+        rows["exact"] = _images(first, windows)[1] or []
+        labels = [str(mode) for mode in range(1, shown + 1)]
+        figures["side-by-side.png"] = plotting.side_by_side(rows, windows, labels)
+    for name, figure in figures.items():
+        plotting.finish(figure, out / name)
+    return [out / name for name in figures]
 
 
 def _first(columns: np.ndarray | None, count: int) -> np.ndarray | None:

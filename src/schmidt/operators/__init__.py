@@ -44,6 +44,7 @@ from schmidt.operators.networks import (
     ScaledInputs,
     SharedMLP,
 )
+from schmidt.operators.nystrom import nystrom
 from schmidt.operators.ritz import (
     BoxSpace,
     Certificate,
@@ -138,6 +139,7 @@ __all__ = [
     "fit",
     "galerkin",
     "inner",
+    "nystrom",
     "spectrum",
     "train_trunk",
 ]

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from schmidt.plotting.style import COLOURS, GREY, new_figure, styled
 
 
-def _image(axis: Axes, values: np.ndarray, extent: Sequence[float]) -> None:
+def image(axis: Axes, values: np.ndarray, extent: Sequence[float]) -> None:
+    """One function of two coordinates, on a scale of its own that is symmetric about zero."""
     limit = float(np.nanmax(np.abs(values))) or 1.0
     axis.imshow(
         values.T,
@@ -54,12 +55,12 @@ def function_images(
         band, column = divmod(mode, columns)
         top = axes[band * rows, column]
         top.set_axis_on()
-        _image(top, found[mode], extents[mode])
+        image(top, found[mode], extents[mode])
         top.set_title(labels[mode], fontsize=8)
         if exact is not None:
             below = axes[band * rows + 1, column]
             below.set_axis_on()
-            _image(below, exact[mode], extents[mode])
+            image(below, exact[mode], extents[mode])
         if column == 0:
             top.set_ylabel("found", fontsize=8)
             if exact is not None:

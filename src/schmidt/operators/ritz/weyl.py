@@ -189,4 +189,4 @@ def _charge(potential: Field, dim: int, radius: float) -> float:
     near, nearer = (float(p.mean()) for p in products)
     spread = max(float((p - p.mean()).abs().max()) for p in products)
     alike = spread < 1e-3 * abs(nearer) and abs(near - nearer) < 1e-3 * abs(nearer)
-    return -nearer if alike and abs(nearer) > 1e-6 else 0.0
+    return -nearer if alike else 0.0

@@ -1,0 +1,157 @@
+"""``schmidt compare``: one problem by several methods, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from schmidt.cli.pictures import draw, draw_beside
+from schmidt.operators.ritz import relative_scale
+from schmidt.problems import Problem, RitzSolution, Solution, named, ritz, train
+from schmidt.storage import write_json
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What to solve, by which methods, and where to put the results."""
+
+    problem: tyro.conf.Positional[str]
+    """Which problem; `schmidt problems` lists them."""
+    methods: tuple[str, ...] = ("ritz", "sequential")
+    """Two or more of ritz, sequential, joint, none, …"""
+    dim: int | None = None
+    """Dimension, for problems that have no fixed one."""
+    modes: int | None = None
+    """Number of functions."""
+    budget: float | None = None
+    """ritz: seconds for the search."""
+    steps: int | None = None
+    """training: number of steps."""
+    seed: int = 0
+    """Seed of networks, features and points."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """training: go on from checkpoints in the output directory."""
+    out: Path | None = None
+    """Directory for pictures and reports; default schmidt-out/compare-PROBLEM."""
+
+
+def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
+    """Solve a problem by several methods with their default settings, and show them side by side.
+
+    Writes a folder with pictures and numbers per method, and pictures of all together.
+    """
+    if len(set(options.methods)) < 2:
+        raise ValueError("name two or more methods, e.g. --methods ritz sequential joint")
+    console = Console()
+    problem = named(options.problem, options.dim)
+    out = options.out or Path("schmidt-out") / f"compare-{problem.name}"
+    console.print(f"[bold]{problem.name}[/]: {problem.summary}", highlight=False)
+    solutions: dict[str, Solution | RitzSolution] = {}
+    for method in dict.fromkeys(options.methods):
+        console.print(f"solving by {method} …")
+        solution = _solved(options, problem, method, out / method)
+        write_json(out / method / "report.json", solution.report())
+        draw(solution, out / method)
+        solutions[method] = solution
+        found = solution.ritz if isinstance(solution, RitzSolution) else solution.fit
+        if found.interrupted:
+            console.print("interrupted; --resume goes on")
+            return 130
+    console.print()
+    errors = {name: _relative(s) for name, s in solutions.items()}
+    console.print(_values(solutions, errors))
+    console.print()
+    console.print(_measures(solutions, errors))
+    pictures = draw_beside(solutions, errors, out)
+    shown = ", ".join(path.name for path in pictures)
+    console.print(f"\npictures in [bold]{out}[/]: {shown}; more in a folder per method")
+    return 0
+
+
+def _solved(
+    options: CompareOptions, problem: Problem, method: str, out: Path
+) -> Solution | RitzSolution:
+    if method == "ritz":
+        return ritz(problem, modes=options.modes, budget=options.budget, seed=options.seed)
+    steps: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
+    return train(
+        problem,
+        modes=options.modes,
+        method=method,
+        seed=options.seed,
+        checkpoint=out,
+        resume=options.resume,
+        **steps,
+    )
+
+
+def _table(headings: list[str]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i or heading == "mode" else "left")
+    return table
+
+
+def _relative(solution: Solution | RitzSolution) -> np.ndarray:
+    """|value − exact| over the size of the value without the operator's shift, whatever the method
+    divides by; a missing value is an error of 1, NaN where there is nothing to compare with."""
+    exact = solution.exact
+    if exact is None:
+        return np.full(solution.modes, np.nan)
+    size = relative_scale(torch.as_tensor(exact), solution.problem.form.offset).numpy()
+    error = np.abs(solution.values - exact) / size
+    error[: solution.judged] = np.nan_to_num(error[: solution.judged], nan=1.0)
+    return error
+
+
+def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]) -> Table:
+    """Exact values (or energies) and the error of each method; bounds where there are any."""
+    first = next(iter(solutions.values()))
+    problem, exact = first.problem, first.exact
+    names = [column for name in solutions for column in _columns(name, solutions[name])]
+    table = _table(["mode", *(["exact"] if exact is not None else []), *names])
+    for i in range(first.modes):
+        cells = [str(i + 1)]
+        if exact is not None:
+            value = problem.energy(exact)[i] if problem.energy else exact[i]
+            cells.append(f"{value:.6g}")
+        for name, s in solutions.items():
+            cells.append(_error(errors[name][i]) if exact is not None else f"{s.values[i]:.6g}")
+            if isinstance(s, RitzSolution):
+                size = s.sizes(s.values)[i]
+                cells.append(f"± {_error(s.ritz.certificate.radius[i] / size)}")
+        table.add_row(*cells)
+    return table
+
+
+def _columns(name: str, solution: Solution | RitzSolution) -> list[str]:
+    what = "error" if solution.exact is not None else "value"
+    more = [f"{name} certified"] if isinstance(solution, RitzSolution) else []
+    return [f"{name} {what}", *more]
+
+
+def _measures(
+    solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]
+) -> Table:
+    table = _table(["", "mean relative error", "subspace distance", "orthogonality", "seconds"])
+    for name, s in solutions.items():
+        report, c = s.report(), s.comparison
+        table.add_row(
+            name,
+            _error(errors[name][: s.judged].mean() if s.judged else np.nan),
+            _error(c.subspace_distance if c else np.nan),
+            _error(c.orthogonality if c else np.nan),
+            f"{report['seconds']:.1f}",
+        )
+    return table
+
+
+def _error(v: float) -> str:
+    return "–" if not np.isfinite(v) else f"{v:.1e}"

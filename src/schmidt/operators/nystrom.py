@@ -1,0 +1,130 @@
+"""The Nyström method: singular functions of a kernel from its matrix on sampled points (A.1)."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+from torch import Tensor, nn
+
+from schmidt.factorization import Factorization, fix_signs
+from schmidt.operators.functions import Functions
+from schmidt.operators.kernel import BLOCK, Kernel
+from schmidt.operators.measures import Points
+
+MEMORY = 2**31
+"""Bytes that the kernel's matrix may take."""
+FULL = 600
+"""Up to this size LAPACK's full decomposition is the fastest."""
+
+
+class Sections(nn.Module):
+    """x ↦ (√w_j k(y_j, x))_j, the kernel with one argument fixed at n sampled points.
+
+    A query costs n kernel values per point.
+    """
+
+    points: Tensor
+    root: Tensor
+
+    def __init__(self, kernel: Kernel, points: Points, *, of_domain: bool) -> None:
+        super().__init__()
+        self.kernel, self.of_domain = kernel.kernel, of_domain
+        self.register_buffer("points", points.x)
+        self.register_buffer("root", points.weight.sqrt())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self._rows(part) for part in x.split(max(1, BLOCK // len(self.root)))])
+
+    def _rows(self, x: Tensor) -> Tensor:
+        fixed = self.points.to(x)
+        values = self.kernel(x, fixed) if self.of_domain else self.kernel(fixed, x).T
+        return values.to(self.root) * self.root
+
+
+def nystrom(
+    kernel: Kernel,
+    modes: int,
+    *,
+    points: int,
+    left_points: int | None = None,
+    seed: int = 0,
+) -> Factorization:
+    """Leading singular functions of an integral operator by the SVD of its empirical matrix.
+
+    With x_j, y_i drawn from the kernel's measures, √w_i k(y_i, x_j) √w_j has singular vectors
+    that are the functions at these points, and f = σ⁻¹ K*g continues them to all others (eq. 11).
+
+    Args:
+        kernel: K from L²(X, μ) to L²(Y, ν).
+        modes: L.
+        points: number of points x_j of X.
+        left_points: number of points y_i of Y; default as many. A kernel on one space that is
+            symmetric has its eigenfunctions computed, on one set of points.
+        seed: of the points.
+
+    Returns:
+        Values, eigenvalues by falling modulus where the kernel is symmetric; right and left sides
+        are functions of norm one up to the sampling error.
+
+    Raises:
+        ValueError: more modes than points, or a matrix that does not fit in 2 GiB.
+
+    Cost: points · left_points kernel values, kept in memory; a query costs one kernel value per
+    sampled point, where a network costs the same whatever it has learned from.
+    """
+    symmetric = kernel.one_space and kernel.self_adjoint is True
+    if symmetric and left_points not in (None, points):
+        raise ValueError(
+            "a symmetric kernel is sampled on one set of points: leave left_points out"
+        )
+    rows = points if left_points is None else left_points
+    if not 1 <= modes <= min(points, rows):
+        raise ValueError(f"modes must lie between 1 and {min(points, rows)} points, got {modes}")
+    if 8 * points * rows > MEMORY:
+        raise ValueError(
+            f"the matrix of {rows} × {points} kernel values needs {8 * points * rows / 2**30:.1f} "
+            f"GiB; at most {MEMORY / 2**30:.0f} are taken: use fewer points, or train a network "
+            "(schmidt.operators.fit)"
+        )
+    generator = torch.Generator().manual_seed(seed)
+    x = kernel.domain.sample(points, generator).to("cpu", torch.float64)
+    y = x if symmetric else kernel.codomain.sample(rows, generator).to("cpu", torch.float64)
+    sections = Sections(kernel, y, of_domain=False)
+    matrix = (sections(x.x).T * x.weight.sqrt()).detach()  # rows y, columns x
+    settings = {"method": "nystrom", "points": points, "left_points": rows, "seed": seed}
+    if symmetric:
+        values, vectors = _eigen((matrix + matrix.T) / 2, modes)
+        vectors = vectors * fix_signs(vectors / x.weight.sqrt()[:, None])
+        f = Functions(sections, vectors / values)
+        return Factorization(f, values.numpy(), f, settings=settings)
+    left, sigma, right = _singular(matrix, modes)
+    sign = fix_signs(right / x.weight.sqrt()[:, None])
+    f = Functions(sections, sign * left / sigma)
+    g = Functions(Sections(kernel, x, of_domain=True), sign * right / sigma)
+    return Factorization(g, sigma.numpy(), f, settings=settings)
+
+
+def _eigen(matrix: Tensor, modes: int) -> tuple[Tensor, Tensor]:
+    """The eigenpairs of largest modulus, descending."""
+    if len(matrix) <= FULL or modes > len(matrix) // 4:
+        values, vectors = torch.linalg.eigh(matrix)
+    else:
+        start = np.ones(len(matrix))
+        found = scipy.sparse.linalg.eigsh(matrix.numpy(), modes, which="LM", v0=start)
+        values, vectors = (torch.from_numpy(part.copy()) for part in found)
+    order = values.abs().argsort(descending=True)[:modes]
+    return values[order], vectors[:, order]
+
+
+def _singular(matrix: Tensor, modes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(left, σ, right), columns."""
+    if min(matrix.shape) <= FULL or modes > min(matrix.shape) // 4:
+        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+        return u[:, :modes], s[:modes], vh[:modes].T
+    start = np.ones(min(matrix.shape))
+    u, s, vh = scipy.sparse.linalg.svds(matrix.numpy(), modes, v0=start)
+    order = np.argsort(-s)
+    parts = (u[:, order], s[order], vh[order].T)
+    first, values, second = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+    return first, values, second

@@ -3,7 +3,7 @@
     python benchmarks/nystrom.py                       # samples of 50 … 3200 points, 5 seeds
     python benchmarks/nystrom.py --sizes 100 400 --seeds 2 --steps 300
 
-The Gaussian kernel under a normal law, whose eigenvalues and Hermite functions are known. Errors are
+The Gaussian kernel under a normal law, whose eigenvalues and functions are known. Errors are
 mean relative errors of the six leading eigenvalues; distances are subspace distances of the
 functions, on held-out points; of the empirical singular vectors, which are known at the sample
 only, on the sample itself. Queries are timed on 10⁵ new points, after a warm-up, in the precision

@@ -31,7 +31,7 @@ import signal
 import time
 import traceback
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Options:
     """Keep all runs here, and go on from what it holds."""
 
 
-@lru_cache(maxsize=1)
+@cache
 def made(name: str) -> Problem:
     return named(*PROBLEMS[name])
 
@@ -253,8 +253,8 @@ def main(options: Options) -> None:
     runs: dict[str, dict[str, Record]] = content["runs"]
     todo = [
         (name, seed)
+        for seed in range(options.seeds)  # first: what is cut short has met all problems alike
         for name in options.only
-        for seed in range(options.seeds)
         if str(seed) not in runs.setdefault(name, {})
     ]
     left = {name: sum(pair[0] == name for pair in todo) for name in options.only}

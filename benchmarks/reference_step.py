@@ -68,8 +68,9 @@ def build_reference_step(
     batch: int = 512,
     laplacian_eps: float = 0.01,
     seed: int = 0,
+    device: str = "cpu",
 ) -> Callable[[], float]:
-    """Set up the 2D hydrogen experiment of `checkout` on the CPU and return one step of it.
+    """Set up the 2D hydrogen experiment of `checkout` and return one step of it.
 
     The settings are those of its scripts/exps/pde/hydrogen.sh with sequential nesting, bar the
     arguments. `fourier` frequencies make 2 * `fourier` features (sine and cosine). A positive
@@ -95,12 +96,12 @@ def build_reference_step(
         loss=SimpleNamespace(name="neuralsvd", neuralsvd=loss_options), sort=False,
         optimizer="rmsprop", lr=1e-4, rmsprop_decay=0.999, momentum=0.0,
     )  # fmt: skip
-    device = torch.device("cpu")
+    where = torch.device(device)
     torch.manual_seed(seed)
-    operator, _ = main.get_problem(args, device)
+    operator, _ = main.get_problem(args, where)
     model = main.get_wavefunctions(args)
-    sample, _, _, density, _ = main.get_dataloader(args, device)
-    method = main.get_evd_method(args, args.loss.name, model).to(device)
+    sample, _, _, density, _ = main.get_dataloader(args, where)
+    method = main.get_evd_method(args, args.loss.name, model).to(where)
     optimizer = utils.get_optimizer(args, method)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=500_000)
     ema = _Ema(method.parameters(), decay=0.995)
@@ -109,7 +110,7 @@ def build_reference_step(
         # The original's gradient scaler and autocast are off in this setting, hence not here.
         method.train()
         optimizer.zero_grad()
-        points = sample().to(device).flatten(start_dim=1)
+        points = sample().to(where).flatten(start_dim=1)
         loss, _ = method.compute_loss_operator(operator, points, importance=density)
         loss.backward()
         optimizer.step()

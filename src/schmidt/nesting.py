@@ -44,17 +44,26 @@ def _groups(modes: int, step: int) -> Tensor:
     return torch.arange(modes) // step
 
 
-def sequential(modes: int, step: int = 1) -> Masks:
+def sequential(modes: int, step: int = 1, *, constant: bool = False) -> Masks:
     """Sequential nesting: mode l sees only the modes before it (eq. 5).
 
     m_l = 1 and M_il = 1{i ≤ l}. With ``step`` > 1 the modes are nested in groups of that size:
-    inside a group only the subspace is determined. Best with disjoint networks.
+    inside a group only the subspace is determined. Best with disjoint networks. With ``constant``
+    the masks are of modes + 1, a known mode 0 going before all others: M_0l = 1 (D.4).
     """
     group = _groups(modes, step)
-    return Masks(torch.ones(modes), (group[:, None] <= group[None, :]).float())
+    if constant:
+        group = torch.cat([torch.tensor([-1]), group])
+    return Masks(torch.ones(len(group)), (group[:, None] <= group[None, :]).float())
 
 
-def joint(modes: int, weights: Sequence[float] | Tensor | None = None, step: int = 1) -> Masks:
+def joint(
+    modes: int,
+    weights: Sequence[float] | Tensor | None = None,
+    step: int = 1,
+    *,
+    constant: bool = False,
+) -> Masks:
     """Joint nesting: one objective, the weighted sum of all truncated ones (eq. 6, Prop. C.4).
 
     m_l = Σ_{k ≥ l} w_k and M_il = m_max(i, l).
@@ -64,6 +73,8 @@ def joint(modes: int, weights: Sequence[float] | Tensor | None = None, step: int
         weights: L positive numbers w; default 1/L each, as the paper advises.
         step: keep only the truncations at multiples of ``step`` (and at L); modes inside a group
             are then determined up to a rotation.
+        constant: the masks are of modes + 1, a known mode 0 going before all others (D.4):
+            m = (m_1, m_1, m_2, …, m_L) and M_il = min(m_i, m_l).
     """
     group = _groups(modes, step)
     if weights is None:
@@ -78,11 +89,13 @@ def joint(modes: int, weights: Sequence[float] | Tensor | None = None, step: int
     last[:-1] = group[1:] != group[:-1]
     w = torch.where(last, w, torch.zeros_like(w))
     vector = w.flip(0).cumsum(0).flip(0)
-    index = torch.arange(modes)
+    if constant:
+        vector = torch.cat([vector[:1], vector])
+    index = torch.arange(len(vector))
     return Masks(vector, vector[torch.maximum(index[:, None], index[None, :])])
 
 
-def none(modes: int) -> Masks:
+def none(modes: int, *, constant: bool = False) -> Masks:
     """No nesting: the plain objective (3). Only the span of the L functions is determined."""
-    _groups(modes, 1)
+    modes = len(_groups(modes, 1)) + constant
     return Masks(torch.ones(modes), torch.ones(modes, modes))

@@ -121,6 +121,20 @@ def test_a_run_starts_and_ends_with_a_ritz_step(capsys, tmp_path):
     assert report["mean_relative_error"] < 1e-3
 
 
+def test_methods_side_by_side(capsys, tmp_path):
+    arguments = ("compare", "well2d", "--modes", "3", "--steps", "60", "--budget", "1")
+    status, text, _ = run(
+        capsys, *arguments, "--methods", "ritz", "sequential", "joint", "--out", str(tmp_path)
+    )
+    assert status == 0
+    for heading in ("ritz error", "ritz certified", "sequential error", "subspace distance"):
+        assert heading in text
+    for name in ("side-by-side.png", "errors.png", "ritz/bounds.png", "joint/training.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    reports = [json.loads((tmp_path / m / "report.json").read_text()) for m in ("ritz", "joint")]
+    assert reports[0]["mean_relative_error"] < 1e-4 < reports[1]["mean_relative_error"]
+
+
 def test_a_matrix_from_a_file(capsys, tmp_path):
     np.save(tmp_path / "a.npy", np.diag([3.0, 2.0, 1.0]))
     status, out, _ = run(
@@ -169,6 +183,8 @@ def test_resume_goes_on_where_the_run_stopped(capsys, tmp_path):
         (("solve", "--potential", "x**2 + q", "--dim", "1"), "unknown name 'q'"),
         (("solve", "--potential", "0*x", "--dim", "1"), "fewer than 6 bound states"),
         (("solve", "morse", "--dim", "3"), "dimension of morse is fixed"),
+        (("compare", "morse", "--methods", "ritz"), "name two or more methods"),
+        (("compare", "helium"), "unknown problem 'helium'"),
     ],
 )
 def test_bad_input_is_one_clear_line(capsys, tmp_path, monkeypatch, arguments, message):

@@ -1,7 +1,9 @@
-"""The reference for derivatives: nested reverse-mode autograd, which no code under test uses."""
+"""Derivatives by nested reverse mode, which no code under test uses; pairs of known dependence."""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.operators import Exact, Jet
+from schmidt.operators.dependence import PairSampler
 from schmidt.operators.derivatives import forward_mode
 
 
@@ -54,3 +57,30 @@ def check_jets() -> Callable[[nn.Module, Tensor], None]:
 def double_backward() -> Callable[[Callable[[Tensor], Tensor], Tensor], Jet]:
     """(function, points) → jet of order 2 by d + 1 backward passes per output."""
     return _double_backward
+
+
+@pytest.fixture
+def noisy_bits() -> tuple[Tensor, Tensor]:
+    """Numbers of ones among three fair bits, and after each was kept with probability 3/4: as often
+    as in 512 cases. The canonical correlations are 1/2, 1/4 and 1/8."""
+    bits = list(itertools.product((0, 1), repeat=3))
+    cases = []
+    for a, b in itertools.product(bits, repeat=2):
+        kept = sum(i == j for i, j in zip(a, b, strict=True))
+        cases += [(sum(a), sum(b))] * 3**kept
+    x, y = torch.tensor(cases).T
+    return x, y
+
+
+def _normal_pairs(correlation: float) -> PairSampler:
+    def draw(n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        x, other = torch.randn(2, n, 1, generator=generator, dtype=torch.float64)
+        return x, correlation * x + math.sqrt(1 - correlation**2) * other
+
+    return draw
+
+
+@pytest.fixture
+def normal_pairs() -> Callable[[float], PairSampler]:
+    """ρ → pairs of a bivariate normal law; canonical correlations |ρ|, ρ², |ρ|³, …"""
+    return _normal_pairs

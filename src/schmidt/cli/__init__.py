@@ -12,11 +12,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from schmidt.cli.compare import compare
     from schmidt.cli.problems import problems
+    from schmidt.cli.reproduce import reproduce
+    from schmidt.cli.retrieve import retrieve
     from schmidt.cli.solve import solve
 
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            {"solve": solve, "compare": compare, "problems": problems},
+            {
+                "solve": solve,
+                "compare": compare,
+                "reproduce": reproduce,
+                "retrieve": retrieve,
+                "problems": problems,
+            },
             prog="schmidt",
             description="The best low-rank approximation of whatever linear thing you have.",
             args=arguments,

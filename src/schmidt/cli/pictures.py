@@ -37,6 +37,7 @@ def draw(solution: Solution | RitzSolution, out: Path) -> list[Path]:
 def _trained(solution: Solution) -> dict[str, plotting.Figure]:
     s, c = solution.spectrum, solution.comparison
     estimates = {"norm": s.norm, "Rayleigh": s.rayleigh, "Ritz": s.ritz}
+    estimates = {name: v for name, v in estimates.items() if np.isfinite(v).any()}
     if solution.fit.polished is not None:
         estimates["polished"] = solution.values
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 import tyro
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from schmidt.cli.pictures import draw
 from schmidt.cli.report import print_report
+from schmidt.operators.methods import METHODS
 from schmidt.problems import (
     Problem,
     RitzSolution,
@@ -30,7 +31,11 @@ def _optional(kind: str, default: str = "the problem's") -> Any:
     return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
-METHODS = "ritz|sequential|joint|none"
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = tyro.extras.literal_type_from_choices(["ritz", *METHODS])
+
 TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
 TRAINING_ONLY = (*TRAINING, "network", "device", "dtype", "start", "polish")
 RITZ_ONLY = ("budget", "rtol")
@@ -51,11 +56,12 @@ class SolveOptions:
     modes: Annotated[int | None, _optional("INT")] = None
     """Number of functions."""
     method: Annotated[
-        Literal["ritz", "sequential", "joint", "none"] | None,
-        _optional(METHODS, "ritz where the operator acts pointwise, else sequential"),
+        MethodName | None,
+        _optional("|".join(["ritz", *METHODS]), "ritz where T acts pointwise, else sequential"),
     ] = None
-    """ritz: features and least squares, with error bounds. The others train networks by nested
-    low-rank approximation: sequential (mode by mode), joint (one weighted objective), none."""
+    """ritz: features and least squares, with error bounds. The others train networks: by nested
+    low-rank approximation – sequential (mode by mode), joint (one weighted objective), none (the
+    span only, then Rayleigh–Ritz) – or, for eigenvalues, by the methods it is compared with."""
     budget: Annotated[float | None, _optional("SECONDS", "by dimension and modes")] = None
     """ritz: time for the search."""
     rtol: Annotated[float | None, _optional("FLOAT", "1e-9")] = None
@@ -188,7 +194,7 @@ def _train(
     training = replace(problem.training, **settings)
     network = options.network or "disjoint"
     console.print(
-        f"{options.modes or problem.modes} modes, {method} nesting, {network} networks, "
+        f"{options.modes or problem.modes} modes, method {method}, {network} networks, "
         f"{training.steps} steps of {training.batch} points"
     )
     return train(

@@ -28,7 +28,15 @@ from schmidt.operators.measures import (
     UniformBox,
     Weighted,
 )
-from schmidt.operators.methods import Batch, Method, NestedLowRank
+from schmidt.operators.methods import (
+    GHA,
+    Batch,
+    Method,
+    NestedLowRank,
+    NeuralEF,
+    SpIN,
+    SpINX,
+)
 from schmidt.operators.networks import (
     Ansatz,
     BoundedInputs,
@@ -69,6 +77,7 @@ from schmidt.operators.spectrum import Spectrum, spectrum
 from schmidt.operators.training import Training
 
 __all__ = [
+    "GHA",
     "SOAP",
     "Affine",
     "Ansatz",
@@ -108,6 +117,7 @@ __all__ = [
     "Method",
     "Mixture",
     "NestedLowRank",
+    "NeuralEF",
     "NormalSpace",
     "NotSelfAdjointError",
     "Periodic",
@@ -125,6 +135,8 @@ __all__ = [
     "SelfAdjointDifferential",
     "SharedMLP",
     "SmoothBox",
+    "SpIN",
+    "SpINX",
     "Space",
     "Spectrum",
     "TorusSpace",

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from schmidt.storage import DamagedFileError, read_json, read_tensors, write_json, write_tensors
@@ -27,6 +27,14 @@ class Progress:
     extra_shift: float = 0.0
 
 
+class Stateful(Protocol):
+    """A module, an average, a method: anything whose state is tensors by name."""
+
+    def state_dict(self) -> Mapping[str, Tensor]: ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor], /) -> Any: ...
+
+
 def exists(directory: Path) -> bool:
     return (directory / STATE_FILE).exists()
 
@@ -35,7 +43,7 @@ def write(
     directory: Path,
     progress: Progress,
     settings: Mapping[str, Any],
-    modules: Mapping[str, nn.Module],
+    parts: Mapping[str, Stateful],
     optimizer: Optimizer,
     generator: torch.Generator,
 ) -> None:
@@ -44,8 +52,8 @@ def write(
         "generator": generator.get_state(),
         "torch": torch.get_rng_state(),
     }
-    for name, module in modules.items():
-        tensors |= {f"{name}/{k}": v.clone() for k, v in module.state_dict().items()}
+    for name, part in parts.items():
+        tensors |= {f"{name}/{k}": v.clone() for k, v in part.state_dict().items()}
     scalars: dict[str, Any] = {}
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
@@ -74,11 +82,11 @@ def write(
 def read(
     directory: Path,
     settings: Mapping[str, Any],
-    modules: Mapping[str, nn.Module],
+    parts: Mapping[str, Stateful],
     optimizer: Optimizer,
     generator: torch.Generator,
 ) -> Progress:
-    """Put a checkpoint back into modules, optimizer and generator.
+    """Put a checkpoint back into the parts, optimizer and generator.
 
     Raises:
         DamagedFileError: files missing or altered.
@@ -106,8 +114,8 @@ def read(
             f"{path} is missing or damaged; delete {directory / STATE_FILE} to start anew"
         )
     tensors, _ = read_tensors(path)
-    for name, module in modules.items():
-        module.load_state_dict(_under(tensors, name))
+    for name, part in parts.items():
+        part.load_state_dict(_under(tensors, name))
     optimizer_state = optimizer.state_dict()
     optimizer_state["state"] = {}
     for key, value in [*_under(tensors, "optimizer").items(), *scalars.items()]:

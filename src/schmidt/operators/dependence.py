@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from schmidt.arrays import tensor
-from schmidt.operators.form import Form, Sample
+from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Points
+from schmidt.operators.pairs import GivenPairs, PairSampler, checked_pairs
 
-PairSampler = Callable[[int, torch.Generator], tuple[Tensor, Tensor]]
-"""(n, generator) → x (n, d), y (n, d'): n independent pairs of p(x, y)."""
+__all__ = ["Dependence", "PairSampler"]
 
 
 class Dependence(Form):
     """K(y, x) = p(x, y)/(p(x)p(y)) − 1 from L²(p(x)) to L²(p(y)), through pairs (sec. 4.2).
 
     ⟨g|K f⟩ = E_{p(x,y)}[g(y)f(x)] − E[g]E[f]: the constant first mode, which carries no dependence,
-    is taken out. The estimate from n pairs is unbiased (the sample covariance).
+    is taken out. The estimate from n pairs is unbiased (the sample covariance: products of means
+    run over different pairs only).
 
     Args:
-        pairs: (x, y), arrays with one row per pair; or a function that draws pairs.
+        pairs: (x, y) or (x, y, weight), arrays with one row per pair; or a function that draws
+            pairs, such as the samplers in ``pairs.py``. Weights are masses on any scale. Given
+            pairs are drawn in proportion to them; weights that a sampler returns are used as they
+            are, relative to their sum in the sample, in all means – also those that gradients are
+            made of.
         held_out: pairs to judge on; default: the given pairs, or drawn ones.
+        centred: False keeps the constant mode: the kernel p(x, y)/(p(x)p(y)).
+        biased: divide by n instead of n − 1. Right where the pairs with their weights are the whole
+            law, and not a sample of it.
 
     Singular values are canonical correlations; the first is Hirschfeld–Gebelein–Rényi's.
     """
@@ -35,43 +41,49 @@ class Dependence(Form):
     additive = False
 
     def __init__(
-        self, pairs: tuple[Any, Any] | PairSampler, held_out: tuple[Any, Any] | None = None
+        self,
+        pairs: tuple[Any, ...] | PairSampler,
+        held_out: tuple[Any, ...] | None = None,
+        *,
+        centred: bool = True,
+        biased: bool = False,
     ) -> None:
-        self.draw = pairs if callable(pairs) else None
-        self.pairs = None if callable(pairs) else _checked(pairs)
-        self.held_out = None if held_out is None else _checked(held_out)
+        self.draw: PairSampler = pairs if callable(pairs) else GivenPairs(*pairs)
+        self.held_out = None if held_out is None else GivenPairs(*held_out)
+        self.centred, self.biased = centred, biased
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
-        if self.draw is not None:
-            return _sample(*_checked(self.draw(n, generator)))
-        assert self.pairs is not None
-        x, y = self.pairs
-        chosen = torch.randint(len(x), (n,), generator=generator)
-        return _sample(x[chosen], y[chosen])
+        x, y, *weight = self.draw(n, generator)
+        if not isinstance(self.draw, GivenPairs):
+            x, y = checked_pairs(x, y)
+        return _sample(x, y, weight[0] if weight else None)
 
     def evaluation(self, n: int | None = None) -> Sample:
-        known = self.held_out or self.pairs
-        return super().evaluation(n) if known is None else _sample(*known)
+        known = self.held_out or (self.draw if isinstance(self.draw, GivenPairs) else None)
+        return super().evaluation(n) if known is None else _sample(known.x, known.y, known.weight)
+
+    @property
+    def with_constant(self) -> Dependence:
+        """The same pairs with the constant mode kept."""
+        other = Dependence(self.draw, centred=False, biased=self.biased)
+        other.held_out = self.held_out
+        return other
 
     def matrix(self, g: Jet, f: Jet, sample: Sample) -> Tensor:
+        w = sample.x.weight
         left, right = g.value, f.value
-        n = len(left)
-        left, right = left - left.mean(0), right - right.mean(0)
-        return torch.einsum("bi...,bj...->ij", left, right) / (n - 1)
+        if self.centred:
+            left, right = left - _mean(left, w), right - _mean(right, w)
+        out = inner(left, right, w)
+        return out / (1 - w.square().sum()) if self.centred and not self.biased else out
 
 
-def _checked(pairs: tuple[Any, Any]) -> tuple[Tensor, Tensor]:
-    x, y = (tensor(side) for side in pairs)
-    if len(x) != len(y) or len(x) < 2:
-        raise ValueError(f"pairs need as many x as y, and at least two: got {len(x)} and {len(y)}")
-    for name, side in (("x", x), ("y", y)):
-        if side.is_floating_point() and not bool(side.isfinite().all()):
-            raise ValueError(
-                f"the {name} of the pairs contain NaN or Inf; remove those pairs first"
-            )
-    return x, y
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return torch.tensordot(weight, values, dims=1)
 
 
-def _sample(x: Tensor, y: Tensor) -> Sample:
-    weight = torch.full((len(x),), 1 / len(x), dtype=torch.float64)
+def _sample(x: Tensor, y: Tensor, weight: Tensor | None) -> Sample:
+    if weight is None:
+        weight = torch.ones(len(x), dtype=torch.float64)
+    weight = weight.double() / weight.double().sum()
     return Sample(Points(x, weight), Points(y, weight))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from schmidt.factorization import Factorization
@@ -44,6 +43,7 @@ class Fit:
         interrupted: whether Ctrl-C ended it.
         derivatives: how the networks are differentiated.
         polished: with ``polish="ritz"``, the Ritz solution in the networks' hidden units.
+        method: what it was trained by.
     """
 
     form: Form
@@ -56,11 +56,14 @@ class Fit:
     interrupted: bool = False
     derivatives: Derivatives | None = None
     polished: Factorization | None = None
+    method: Method | None = None
 
     @cached_property
     def spectrum(self) -> Spectrum:
         """Values by norms, Rayleigh quotients and Rayleigh–Ritz, on held-out points."""
-        return spectrum(self.form, self.right, self.left, derivatives=self.derivatives)
+        return spectrum(
+            self.form, self.right, self.left, derivatives=self.derivatives, method=self.method
+        )
 
     @property
     def factorization(self) -> Factorization:
@@ -73,10 +76,13 @@ class Fit:
 
     @property
     def learned(self) -> Factorization:
-        """What the networks learned by themselves, in learned order: the values are norms, and
-        descend only as far as training has put them in order."""
+        """What the networks learned by themselves, in learned order: the values are norms, or
+        Rayleigh quotients where the method's norms mean nothing, and descend only as far as
+        training has put them in order."""
         s = self.spectrum
-        return self._result(s.norm, torch.diag(s.scale_f), torch.diag(s.scale_g), "norm")
+        if self.method is not None and self.method.normalised:
+            return self._result(s.rayleigh, s.own_f, s.own_g, "rayleigh")
+        return self._result(s.norm, s.own_f, s.own_g, "norm")
 
     def _result(self, values: np.ndarray, f: Tensor, g: Tensor, estimate: str) -> Factorization:
         right = Functions(self.right, f)
@@ -108,7 +114,8 @@ def fit(
         right: network f on X, points (B, d) → (B, L) or (B, L, O). Trained in place.
         left: network g on Y for a singular value decomposition; None for eigenvalues (g = f),
             which needs T self-adjoint and finds the positive part of its spectrum.
-        method: "sequential", "joint", "none", or a :class:`~schmidt.operators.methods.Method`.
+        method: "sequential", "joint", "none", another name in
+            ``schmidt.operators.methods.METHODS``, or a :class:`~schmidt.operators.methods.Method`.
         training: steps, batch, optimizer, …
         derivatives: how to differentiate networks; default exact.
         start: "random", or "ritz": begin from the Ritz solution in the span of the networks' first
@@ -168,6 +175,7 @@ def fit(
         interrupted,
         run.derivatives,
         extra,
+        run.method,
     )
 
 

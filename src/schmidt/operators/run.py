@@ -17,15 +17,11 @@ from schmidt.operators.derivatives import Derivatives, Exact
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Points
-from schmidt.operators.methods import Batch, Method
+from schmidt.operators.methods import Batch, DivergedError, Method
 from schmidt.operators.ritz.start import rescale, start_networks
 from schmidt.operators.self_adjoint import require_self_adjoint
 from schmidt.operators.spectrum import double, moments, rayleigh_ritz
 from schmidt.operators.training import Training
-
-
-class DivergedError(RuntimeError):
-    """Training met NaN or Inf."""
 
 
 class Run:
@@ -59,11 +55,18 @@ class Run:
         self.generator = torch.Generator().manual_seed(training.seed)
         self.modes = modes = self._check_networks()
         self.method = methods.method(method, modes) if isinstance(method, str) else method
-        self.parameters = [
-            p for n in self.networks.values() for p in n.parameters() if p.requires_grad
-        ]
+        named = {
+            f"{side}.{name}": p
+            for side, network in self.networks.items()
+            for name, p in network.named_parameters()
+            if p.requires_grad
+        }
+        # once each: two networks may have a part in common
+        self.parameters = list({id(p): p for p in named.values()}.values())
         if not self.parameters:
             raise ValueError("the network has no trainable parameters")
+        probe = self._draw(training.batch // 2, torch.Generator().manual_seed(0))
+        self.method.prepare(form, self._evaluated([probe])[0], named)
         self.optimizer = training.make_optimizer(self.parameters)
         self.extra_shift = self._needed_shift()
         optimizer = training.optimizer
@@ -71,6 +74,7 @@ class Run:
             **asdict(training),
             "optimizer": optimizer if isinstance(optimizer, str) else _name(optimizer),
             "method": method if isinstance(method, str) else type(method).__name__,
+            **{f"method_{name}": value for name, value in self.method.settings.items()},
             "modes": modes,
             "device": str(training.device),
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -127,6 +131,8 @@ class Run:
                     "forms whose f and g meet at the same points; leave it out here"
                 )
             return 0.0
+        if self.method.shift_invariant:
+            return 0.0
         if given is not None:
             return given
         sample = self.form.sample(2048, torch.Generator().manual_seed(0)).to("cpu", torch.float64)
@@ -145,6 +151,8 @@ class Run:
         self.extra_shift = self._needed_shift()
         floor = 1e-3 * float(values.abs().max())
         norms = (values + self.extra_shift).clamp_min(floor).sqrt()
+        if self.method.normalised:
+            norms = torch.ones_like(norms)
         for name, network in self.networks.items():
             rescale(network, norms.to(self.dtype).to(self.training.device))
             self.averaged[name].load_state_dict(network.state_dict())
@@ -152,10 +160,17 @@ class Run:
     def batches(self) -> tuple[Batch, Batch]:
         """Two independent halves, the networks evaluated on both at once."""
         samples = [self._draw(self.training.batch // 2, self.generator) for _ in range(2)]
+        first, second = self._evaluated(samples)
+        return first, second
+
+    def _evaluated(self, samples: list[Sample]) -> list[Batch]:
         shared = samples[0].shared
         right, left = self.networks["right"], self.networks.get("left")
         order, left_order = self.form.orders()
-        if left is None and shared:
+        if left is None and shared and self.method.graph_of_action:
+            f = self._jets(right, [s.x for s in samples], order)
+            g = [jet.lower(left_order) for jet in f]
+        elif left is None and shared:
             g = self._jets(right, [s.x for s in samples], left_order)
             f = g
             if order == 2:  # T f enters detached: no graph through its second derivatives
@@ -164,8 +179,7 @@ class Run:
         else:
             f = self._jets(right, [s.x for s in samples], order)
             g = self._jets(left or right, [s.y for s in samples], left_order)
-        first, second = (Batch(samples[i], f[i], g[i], left is None) for i in range(2))
-        return first, second
+        return [Batch(*parts, left is None) for parts in zip(samples, f, g, strict=True)]
 
     def _jets(self, network: nn.Module, points: list[Points], order: int) -> list[Jet]:
         x = torch.cat([p.x for p in points])
@@ -179,7 +193,10 @@ class Run:
         shift = self.extra_shift * self.training.annealing(step)
         form = self.form + shift if shift else self.form
         first, second = self.batches()
-        surrogate = self.method.surrogate(form, first, second)
+        try:
+            surrogate = self.method.surrogate(form, first, second)
+        except DivergedError as error:
+            raise DivergedError(f"step {step}: {error}") from None
         self.optimizer.zero_grad(set_to_none=True)
         surrogate.backward()
         limit = self.training.clip if self.training.clip is not None else math.inf
@@ -224,21 +241,20 @@ class Run:
     ) -> dict[str, Any]:
         """What the history keeps of a step."""
         shift = self.extra_shift * self.training.annealing(at.step - 1)
-        f = (first.gram_f + second.gram_f).diagonal() / 2
-        g = (first.gram_g + second.gram_g).diagonal() / 2
+        values = self.method.values(form, first, second).tolist()
         return {
             "step": at.step,
             "seconds": at.seconds,
             "lr": self.training.learning_rate(at.step - 1),
             "shift": shift,
             "objective": float(self.method.objective(form, first, second)),
-            "values": [float(f"{v - shift:.6g}") for v in (f * g).sqrt().tolist()],
+            "values": [float(f"{v - shift:.6g}") for v in values],
         }
 
     def save(self, directory: Path, at: checkpoint.Progress) -> None:
         """Write a checkpoint."""
         checkpoint.write(
-            directory, at, self.settings, self._modules(), self.optimizer, self.generator
+            directory, at, self.settings, self._parts(), self.optimizer, self.generator
         )
 
     def load(self, directory: Path) -> checkpoint.Progress:
@@ -246,7 +262,7 @@ class Run:
         if not checkpoint.exists(directory):
             return self.start()
         at = checkpoint.read(
-            directory, self.settings, self._modules(), self.optimizer, self.generator
+            directory, self.settings, self._parts(), self.optimizer, self.generator
         )
         self.extra_shift = at.extra_shift
         return at
@@ -255,8 +271,9 @@ class Run:
         """The progress of a run that has not begun."""
         return checkpoint.Progress(extra_shift=self.extra_shift)
 
-    def _modules(self) -> dict[str, nn.Module]:
-        return {**self.networks, **{f"averaged_{k}": v for k, v in self.averaged.items()}}
+    def _parts(self) -> dict[str, checkpoint.Stateful]:
+        averaged = {f"averaged_{k}": v for k, v in self.averaged.items()}
+        return {**self.networks, **averaged, "method": self.method}
 
 
 def _refuse_stateful(network: nn.Module, order: int) -> None:

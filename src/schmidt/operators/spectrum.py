@@ -13,6 +13,7 @@ from schmidt.factorization import fix_signs
 from schmidt.operators.derivatives import Derivatives, Exact, Function
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.measures import Points
+from schmidt.operators.methods import Method
 
 CHUNK = 4096
 
@@ -31,14 +32,16 @@ class Spectrum:
     """Three estimates of the leading values of T from L learned functions.
 
     Attributes:
-        norm: ‖f_l‖‖g_l‖ (D.5), in learned order; learned by the network itself.
+        norm: ‖f_l‖‖g_l‖ (D.5), in learned order; learned by the network itself. NaN for methods
+            whose norms mean nothing.
         rayleigh: ⟨g_l|T f_l⟩/(‖f_l‖‖g_l‖), in learned order.
         ritz: values of T compressed to the learned span (A.2), descending; NaN for as many of the
             last as there are vanished modes, or dimensions missing in the span.
         vanished: modes that are zero functions, as they become when the operator has no more
             positive values for them (Theorem C.5).
         mix_f, mix_g: (L, rank) combinations of f and g that make the Ritz functions, normalised.
-        scale_f, scale_g: (L,) factors that normalise f and g and fix their signs.
+        own_f, own_g: (L, L) combinations of f and g that are the learned functions, in learned
+            order: f and g themselves unless the method reads them out, normalised, signs fixed.
     """
 
     norm: np.ndarray
@@ -47,8 +50,8 @@ class Spectrum:
     vanished: np.ndarray
     mix_f: Tensor
     mix_g: Tensor
-    scale_f: Tensor
-    scale_g: Tensor
+    own_f: Tensor
+    own_g: Tensor
 
     @property
     def rank(self) -> int:
@@ -92,11 +95,12 @@ def moments(
     return Moments(*total)
 
 
-def _vanished(norm: Tensor, ritz: Tensor) -> Tensor:
+def _vanished(norm: Tensor, ritz: Tensor, normalised: bool) -> Tensor:
     """Which modes are zero functions.
 
     T has as many values in the learned span as there are positive Ritz values; of the modes beyond
-    that number, those are zero functions whose norm is far below the smallest such value.
+    that number, those are zero functions whose norm is far below the smallest such value – or, for
+    methods whose norms mean nothing, far below the largest norm.
     """
     floor = 1e-6 * ritz.abs().max()
     positive = ritz[ritz > floor]
@@ -104,7 +108,8 @@ def _vanished(norm: Tensor, ritz: Tensor) -> Tensor:
     vanished = torch.zeros(len(norm), dtype=torch.bool)
     if spare and len(positive):
         smallest = norm.argsort()[:spare]
-        vanished[smallest] = norm[smallest] < 0.1 * positive.min()
+        least = 1e-4 * norm.max() if normalised else 0.1 * positive.min()
+        vanished[smallest] = norm[smallest] < least
     return vanished
 
 
@@ -140,6 +145,7 @@ def spectrum(
     sample: Sample | None = None,
     *,
     derivatives: Derivatives | None = None,
+    method: Method | None = None,
     tolerance: float = 1e-10,
 ) -> Spectrum:
     """Estimate the values of T and prepare the functions, on held-out points.
@@ -150,6 +156,7 @@ def spectrum(
         g: left functions; None for eigenvalues of a self-adjoint T.
         sample: evaluation points; default ``form.evaluation()``.
         derivatives: how to differentiate; default exact.
+        method: what the functions were learned by; default: nested low-rank approximation.
         tolerance: relative cut of the Gram matrix's eigenvalues in whitening.
 
     Networks are evaluated in float64.
@@ -159,11 +166,11 @@ def spectrum(
     m = moments(form, f, g, sample, derivatives)
     size_f, size_g = m.gram_f.diagonal().sqrt(), m.gram_g.diagonal().sqrt()
     norm = size_f * size_g
-    rayleigh = m.pi.diagonal() / norm.clamp_min(1e-300)
+    normalised = method is not None and method.normalised
     if not bool((norm > 0).any()):
         raise ValueError("all functions are zero on the evaluation points: nothing was learned")
     values, mix_f, mix_g = rayleigh_ritz(m, g is None, tolerance)
-    vanished = _vanished(norm, values)
+    vanished = _vanished(norm, values, normalised)
     kept = min(len(values), len(norm) - int(vanished.sum()))
     ritz = torch.full_like(norm, float("nan"))
     ritz[:kept] = values[:kept]
@@ -174,14 +181,18 @@ def spectrum(
     if shown.ndim > 2:
         shown = shown.flatten(2).transpose(1, 2).reshape(-1, shown.shape[1])
     sign, ritz_sign = fix_signs(shown), fix_signs(shown @ whole_f)
-    tiny = 1e-300
+    own_f, own_g = ((sign / size.clamp_min(1e-300)).diag() for size in (size_f, size_g))
+    readout = None if method is None else method.readout(m.gram_f)
+    if readout is not None:
+        own_f = own_g = readout * fix_signs(shown @ readout)
+    rayleigh = (own_g * (m.pi @ own_f)).sum(0)
     return Spectrum(
-        norm=norm.numpy(),
+        norm=np.full(len(norm), np.nan) if normalised else norm.numpy(),
         rayleigh=rayleigh.numpy(),
         ritz=ritz.numpy(),
         vanished=vanished.numpy(),
         mix_f=whole_f * ritz_sign,
         mix_g=whole_g * ritz_sign,
-        scale_f=sign / size_f.clamp_min(tiny),
-        scale_g=sign / size_g.clamp_min(tiny),
+        own_f=own_f,
+        own_g=own_g,
     )

@@ -2,23 +2,45 @@
 
 from matplotlib.figure import Figure
 
+from schmidt.plotting.comparison import bands, bars
 from schmidt.plotting.functions import function_curves, function_images
+from schmidt.plotting.grids import grid_solvers
 from schmidt.plotting.history import search, training_curve
+from schmidt.plotting.norms import norms, sweep
+from schmidt.plotting.retrieval import (
+    Line,
+    Tile,
+    overlaps,
+    retrieved,
+    singular_values,
+    truncation,
+)
 from schmidt.plotting.side_by_side import errors, side_by_side
 from schmidt.plotting.spectra import bounds, complex_spectrum, orthogonality, spectrum
 from schmidt.plotting.style import finish
 
 __all__ = [
     "Figure",
+    "Line",
+    "Tile",
+    "bands",
+    "bars",
     "bounds",
     "complex_spectrum",
     "errors",
     "finish",
     "function_curves",
     "function_images",
+    "grid_solvers",
+    "norms",
     "orthogonality",
+    "overlaps",
+    "retrieved",
     "search",
     "side_by_side",
+    "singular_values",
     "spectrum",
+    "sweep",
     "training_curve",
+    "truncation",
 ]

@@ -80,11 +80,16 @@ class Judged(ABC):
 
     def right_values(self) -> np.ndarray:
         """The shown right functions, normalised, on the held-out points: (N, L), float64."""
-        return np.asarray(self.functions[0](self.sample.x.x.numpy()))
+        return self._seen(self.functions[0], self.sample.x.x.numpy())
 
     def left_values(self) -> np.ndarray:
         """The shown left functions, likewise."""
-        return np.asarray(self.functions[1](self.sample.y.x.numpy()))
+        return self._seen(self.functions[1], self.sample.y.x.numpy())
+
+    def _seen(self, functions: Functions, x: np.ndarray) -> np.ndarray:
+        """Values of functions, without imaginary parts if the eigenvalues have none."""
+        seen = np.asarray(functions(x))
+        return seen if self.values.imag.any() else seen.real
 
     @property
     def comparable(self) -> bool:
@@ -148,7 +153,7 @@ class Judged(ABC):
         Returns two (len(x), k) arrays, the second None where there is nothing to compare with; for
         pictures.
         """
-        here = np.asarray(self.functions[0](x))
+        here = self._seen(self.functions[0], x)
         if not self.comparable:
             return np.real(here), None
         k = self.compared

@@ -55,12 +55,12 @@ class Spectrum:
         return ordered[:count]
 
     def values(self, count: int) -> np.ndarray:
-        """The leading eigenvalues, complex."""
-        found = np.array([-np.dot(n, self.beta) for n in self.states(count)], dtype=complex)
+        """The leading eigenvalues, complex unless all β are real."""
+        found = np.array([-np.dot(n, self.beta) for n in self.states(count)], self.beta.dtype)
         return found + 0.0  # no negative zeros
 
     def functions(self, x: np.ndarray, count: int) -> np.ndarray:
-        """Eigenfunctions normalised in L²(N(0, S)), complex: (N, d) → (N, count)."""
+        """Eigenfunctions normalised in L²(N(0, S)), likewise: (N, d) → (N, count)."""
         chosen = self.states(count)
         nodes, weights = self._rule(1 + max(map(sum, chosen)))
         norms = np.sqrt(weights @ np.abs(self._polynomials(nodes, chosen)) ** 2)
@@ -84,7 +84,7 @@ class Spectrum:
                     out = out - self.moments[i, j] * k * polynomial(_lowered(below, j))
             return out
 
-        one = np.ones(len(x), dtype=complex)
+        one = np.ones(len(x), self.beta.dtype)
         return np.stack([polynomial(n) for n in chosen], 1)
 
     def _rule(self, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import nn
 
 from schmidt.operators.differential import Schrodinger
@@ -44,7 +43,9 @@ def potential(
     field: Field = formula(source, dim) if isinstance(source, str) else source
     text = source if isinstance(source, str) else getattr(source, "__name__", "V")
     weyl = region(field, dim, modes, kinetic=kinetic, extent=extent)
-    shift = weyl.energy + 0.1 * (weyl.energy - float(_lowest(field, weyl.centre)))
+    # the mean kinetic energy in the classical region; finite where V has no lowest value
+    depth = kinetic * (dim + 2) * weyl.momentum
+    shift = weyl.energy + 0.1 * depth
     space = confining(field, dim, modes, kinetic=kinetic, extent=extent)
     reach = float(weyl.radius) * 1.3
 
@@ -54,7 +55,8 @@ def potential(
         body = trunk(kind, inputs.features, count)  # type: ignore[arg-type]
         envelope = space.envelopes(choice)
         assert envelope is not None
-        return Ansatz(body, envelope, inputs=inputs, amplitude=math.sqrt(max(shift, 1e-3)))
+        amplitude = math.sqrt(1.5 * depth)  # of the largest value, about
+        return Ansatz(body, envelope, inputs=inputs, amplitude=amplitude).float()
 
     def where(count: int) -> Space:
         return confining(field, dim, count, kinetic=kinetic, extent=extent)
@@ -71,8 +73,3 @@ def potential(
         extent=(-reach, reach),
         space=where,
     )
-
-
-def _lowest(field: Field, centre: torch.Tensor) -> float:
-    value = torch.as_tensor(field(centre[None])).double().reshape(-1)[0]
-    return float(value) if bool(value.isfinite()) else 0.0

@@ -38,7 +38,9 @@ class RitzSolution(Judged):
 
     @property
     def values(self) -> np.ndarray:
-        return self.ritz.values
+        """Real where no eigenvalue has an imaginary part."""
+        found = self.ritz.values
+        return found if found.imag.any() else found.real
 
     def findable(self, exact: np.ndarray) -> np.ndarray:
         """All: the solver needs no positive values."""

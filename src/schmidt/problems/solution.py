@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from schmidt.factorization import Factorization
@@ -36,7 +35,8 @@ class Solution(Judged):
     @cached_property
     def spectrum(self) -> Spectrum:
         """The three estimates of the values, on the held-out points."""
-        return spectrum(self.problem.form, self.fit.right, self.fit.left, self.sample)
+        fit = self.fit
+        return spectrum(self.problem.form, fit.right, fit.left, self.sample, method=fit.method)
 
     @property
     def modes(self) -> int:
@@ -62,7 +62,7 @@ class Solution(Judged):
 
     @property
     def learned(self) -> Factorization:
-        """The functions as learned, with their norms as values."""
+        """The functions as learned, with their norms or Rayleigh quotients as values."""
         return self.fit.learned
 
     @property
@@ -71,15 +71,15 @@ class Solution(Judged):
         order and the learned functions mean nothing one by one; "polished" after a polish."""
         if self.fit.polished is not None:
             return "polished"
-        return "ritz" if self.fit.settings["method"] == "none" else "learned"
+        method = self.fit.method
+        return "learned" if method is None or method.ordered else "ritz"
 
     @cached_property
     def functions(self) -> tuple[Functions, Functions]:
         if self.fit.polished is not None:
             return self.fit.polished.right, self.fit.polished.left
         s = self.spectrum
-        scales = (torch.diag(s.scale_f), torch.diag(s.scale_g))
-        mixes = (s.mix_f, s.mix_g) if self.shown == "ritz" else scales
+        mixes = (s.mix_f, s.mix_g) if self.shown == "ritz" else (s.own_f, s.own_g)
         right = Functions(double(self.fit.right), mixes[0])
         left = right if self.fit.left is None else Functions(double(self.fit.left), mixes[1])
         return right, left

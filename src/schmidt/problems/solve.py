@@ -32,7 +32,7 @@ def solve(
 
     Args:
         problem: a :class:`Problem`, or the name of one in ``schmidt.problems.PROBLEMS``.
-        method: "ritz" (see :func:`ritz`), or "sequential", "joint", "none" or a
+        method: "ritz" (see :func:`ritz`), or a name in ``schmidt.operators.methods.METHODS`` or a
             :class:`~schmidt.operators.methods.Method` (see :func:`train`). Default: "ritz" where
             the problem allows it.
         settings: those of :func:`ritz` or :func:`train`.
@@ -99,7 +99,8 @@ def train(
     Args:
         problem: a :class:`Problem`, or the name of one in ``schmidt.problems.PROBLEMS``.
         modes: L; default the problem's.
-        method: "sequential", "joint" or "none".
+        method: "sequential", "joint", "none" or another name in
+            ``schmidt.operators.methods.METHODS``, or a method.
         network: "disjoint", "shared", or a network of your own (a pair for an SVD).
         training: all settings; default the problem's.
         settings: single settings to change, e.g. ``steps=500, lr=1e-3, seed=1``.

@@ -173,3 +173,13 @@ def test_bad_arguments_are_named(bad: dict[str, float]) -> None:
         region(square, 2, **bad)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="the potential must map"):
         region(lambda x: x, 2, 3)
+
+
+def test_a_well_that_leaks() -> None:
+    """x² + y² + xy²/10 has no lowest value, and a well at the origin."""
+    found = region(lambda x: square(x) + 0.1 * x[:, 0] * x[:, 1] ** 2, 2, 10)
+    assert found.leaks
+    assert found.energy == pytest.approx(oscillator_energy(2, 10), rel=0.02)
+    assert not region(square, 2, 10).leaks
+    with pytest.raises(ValueError, match="does not end"):
+        region(lambda x: -square(x), 2, 1)

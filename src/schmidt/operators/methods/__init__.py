@@ -2,13 +2,26 @@
 
 from collections.abc import Callable
 
-from schmidt.operators.methods.batch import Batch, Method
+from schmidt.operators.methods.batch import Batch
+from schmidt.operators.methods.gha import GHA
+from schmidt.operators.methods.method import DivergedError, Method
 from schmidt.operators.methods.nested import NestedLowRank
+from schmidt.operators.methods.neuralef import NeuralEF
+from schmidt.operators.methods.spin import SpIN
+from schmidt.operators.methods.spinx import SpINX
 
 METHODS: dict[str, Callable[[int], Method]] = {
     "sequential": NestedLowRank.sequential,
     "joint": NestedLowRank.joint,
     "none": NestedLowRank.none,
+    "spin": SpIN,
+    "spin-x": lambda modes: SpINX(),
+    "neuralef": lambda modes: NeuralEF(),
+    "neuralef-original": lambda modes: NeuralEF.original(),
+    "neuralef-deflation": lambda modes: NeuralEF.deflation(),
+    "eigengame": lambda modes: NeuralEF.eigengame(),
+    "mu-eigengame": lambda modes: NeuralEF.mu_eigengame(),
+    "gha": lambda modes: GHA(),
 }
 
 
@@ -19,4 +32,15 @@ def method(name: str, modes: int) -> Method:
     return METHODS[name](modes)
 
 
-__all__ = ["METHODS", "Batch", "Method", "NestedLowRank", "method"]
+__all__ = [
+    "GHA",
+    "METHODS",
+    "Batch",
+    "DivergedError",
+    "Method",
+    "NestedLowRank",
+    "NeuralEF",
+    "SpIN",
+    "SpINX",
+    "method",
+]

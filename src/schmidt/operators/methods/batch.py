@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 from torch import Tensor
 
-from schmidt.operators.form import Form, Sample, inner
+from schmidt.operators.form import Sample, inner
 from schmidt.operators.jet import Jet
 
 
@@ -40,18 +39,3 @@ class Batch:
             return self.gram_f
         value = self.g.value.detach()
         return inner(value, value, self.sample.y.weight)
-
-
-class Method(Protocol):
-    """A way to learn: ``surrogate`` for its gradient, ``objective`` for what is minimised."""
-
-    def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
-        """A scalar whose gradient in the parameters is the method's. Its value means nothing.
-
-        The two batches are independent, so that products of one estimate from each are unbiased.
-        """
-        ...
-
-    def objective(self, form: Form, first: Batch, second: Batch) -> Tensor:
-        """An unbiased estimate of the objective, detached: log and plot this."""
-        ...

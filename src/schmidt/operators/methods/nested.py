@@ -12,10 +12,11 @@ from schmidt import nesting
 from schmidt.nesting import Masks
 from schmidt.operators.form import Form, inner
 from schmidt.operators.methods.batch import Batch
+from schmidt.operators.methods.method import Method
 
 
 @dataclass(frozen=True)
-class NestedLowRank:
+class NestedLowRank(Method):
     """Gradient of −2 Σ m_l⟨g_l|T f_l⟩ + Σ M_il⟨f_i|f_l⟩⟨g_i|g_l⟩ with nesting masks (eq. 8).
 
     In f_l the gradient is 2{−m_l T*g_l + Σ_i M_il f_i⟨g_i|g_l⟩}, and the same with f and g
@@ -39,8 +40,15 @@ class NestedLowRank:
 
     @classmethod
     def none(cls, modes: int) -> NestedLowRank:
-        """The plain objective (3): the subspace only."""
+        """The plain objective (3), which fixes the span only. ``Fit.factorization`` takes the
+        singular functions out of it by Rayleigh–Ritz (A.2); those as learned mean nothing."""
         return cls(nesting.none(modes))
+
+    @property
+    def ordered(self) -> bool:
+        """Masks without nesting are all equal."""
+        matrix = self.masks.matrix
+        return self.masks.modes == 1 or bool((matrix != matrix[0, 0]).any())
 
     def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
         masks = self.masks.to(first.f.value)

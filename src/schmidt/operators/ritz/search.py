@@ -69,16 +69,21 @@ class Search:
         best = self._first()
         best = self._climb(best, 0.25 * self.left)
         stalled = 0
-        while best.estimate_or_score > self.target and stalled < 2:
+        while best.estimate_or_score > self.target:
             larger = self._grown(best, stalled + 1)
             if larger is None:
                 break
-            if larger.score < 0.7 * best.score:
+            if larger.score < 0.8 * best.score:
                 stalled = 0
                 best = self._climb(self._focused(larger), 0.25 * self.left)
-            else:
-                stalled += 1
-                best = min(best, larger, key=lambda t: t.score)
+                continue
+            best = min(best, larger, key=lambda t: t.score)
+            stalled += 1
+            if stalled == 2:  # more of the same does not help: look for something else
+                best, before = self._climb(best, 0.5 * self.left), best
+                if best is before:
+                    break
+                stalled = 0
         return best
 
     def only(self, choice: Choice) -> Trial:
@@ -90,11 +95,23 @@ class Search:
 
     def given(self, features: Function) -> Trial:
         """The trial of features that are given, on 16 times as many points."""
-        count = int(features(self.held_out.x[:2]).shape[1])
+        with torch.no_grad():
+            probe = features(self.held_out.x[:64])
+        if probe.ndim != 2 or len(probe) != 64 or probe.dtype != torch.float64:
+            raise ValueError(
+                "features must map points (B, d) to (B, K) in float64 (a module: .double()), got "
+                f"{tuple(probe.shape)} in {str(probe.dtype).removeprefix('torch.')} for 64 points"
+            )
+        if not bool(probe.isfinite().all()):
+            raise ValueError("the features are NaN or Inf at some points of the space")
+        count = probe.shape[1]
         choice = Choice(width=count, points=max(2000, 16 * count), depth=0, envelopes=0)
         trial = self._try(choice, features)
         if trial is None:
-            raise ValueError(f"these {count} features span fewer than {self.modes} functions")
+            raise ValueError(
+                f"these {count} features span fewer than {self.modes + 2} functions, two more than "
+                f"the {self.modes} wanted"
+            )
         return trial
 
     def _try(self, choice: Choice, features: Function | None = None) -> Trial | None:
@@ -201,6 +218,10 @@ class Search:
 
 
 def _better(new: Trial, old: Trial) -> bool:
-    """A lower score, if it is worth what it costs: N K² operations buy about that factor."""
+    """A lower score, if it is worth what it costs: N K² operations buy about that factor.
+
+    What is cheap but far worse is not taken: it would leave the region where more features help.
+    """
     cost = [t.choice.points * t.mix.shape[0] ** 2 for t in (new, old)]
-    return new.score * cost[0] ** 0.75 < 0.9 * old.score * cost[1] ** 0.75
+    worth = new.score * cost[0] ** 0.75 < 0.9 * old.score * cost[1] ** 0.75
+    return worth and new.score < 1.5 * old.score

@@ -16,6 +16,7 @@ from schmidt.operators.functions import Functions
 from schmidt.operators.measures.field import Field
 from schmidt.operators.ritz.certificate import certify
 from schmidt.operators.ritz.collocation import collocate, residuals
+from schmidt.operators.ritz.continuity import jumps
 from schmidt.operators.ritz.refine import by_level, refine, signed
 from schmidt.operators.ritz.result import Ritz
 from schmidt.operators.ritz.search import Search
@@ -65,7 +66,8 @@ def eigenfunctions(
         choice: use these features and points instead of searching.
         features: functions of your own, (B, d) → (B, K) in float64, instead of searching: a trunk
             trained by :func:`train_trunk`, the hidden units of a trained network
-            (``Hidden(network).double()``), or any module. About 16 K points are used.
+            (``Hidden(network).double()``, which makes the network itself float64), or any module.
+            Their derivatives must be continuous. About 16 K points are used.
         seed: of the features, of the points that judge them, and of the certificate's points.
         progress: show what is tried where standard error is a terminal.
 
@@ -123,6 +125,9 @@ def eigenfunctions(
         expected=seen,
         condition=condition,
     )
+    certificate.alarms.extend(space.remarks)
+    if features is not None:
+        certificate.alarms.extend(jumps(features, mix[:, :modes], search.held_out))
     return Ritz(
         form,
         space,

@@ -6,9 +6,11 @@ density ((E − V)₊)^{d/2} in space, and a ball of momenta of radius √((E �
 
 from __future__ import annotations
 
+import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +21,8 @@ from schmidt.operators.measures.field import Field, evaluate
 DIRECTIONS = 512
 RADII = 192
 DECADES = 5.0
+BALLS = 0.25
+"""Decades from one ball to the next."""
 POINTS = 2**14
 ROUNDS = 12
 
@@ -34,6 +38,7 @@ class Region:
         momentum: variance of one component of the momentum.
         radius: largest distance from the origin inside the region.
         charge: Z if V ≈ −Z/|x| near the origin, else 0.
+        leaks: V falls below the energy again further out.
     """
 
     energy: float
@@ -42,6 +47,7 @@ class Region:
     momentum: float
     radius: float
     charge: float
+    leaks: bool = False
 
     @property
     def lengths(self) -> Tensor:
@@ -66,7 +72,8 @@ def region(
         count: number of states.
         kinetic: κ.
         extent: about how far from the origin the states reach; default: all scales from 1e-5 to
-            1e5 are looked at.
+            1e5 are looked at, and if V has room without end there, the largest ball in which the
+            region ends: a well whose states leak out.
 
     Raises:
         ValueError: V has no room for so many bound states, by this estimate, or none at all.
@@ -76,6 +83,29 @@ def region(
             "need at least one state, a positive kinetic factor and a positive extent, got "
             f"{count}, {kinetic} and {extent}"
         )
+    try:
+        return _region(potential, dim, count, kinetic, extent)
+    except EndlessError:
+        if extent is not None:
+            raise
+    for within in 10.0 ** np.arange(DECADES, -DECADES, -BALLS):
+        with contextlib.suppress(EndlessError):
+            found = _region(potential, dim, count, kinetic, float(within))
+            return replace(found, leaks=True)
+    raise EndlessError(count)
+
+
+class EndlessError(ValueError):
+    """The classical region does not end."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(
+            f"the potential seems to hold fewer than {count} bound states: the classical region of "
+            "so many does not end. Ask for fewer modes, or say where they live with extent="
+        )
+
+
+def _region(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> Region:
     x, weight = _all_scales(dim, extent)
     found = None
     for round_ in range(ROUNDS):
@@ -90,11 +120,7 @@ def region(
         reach = float((x.norm(dim=1) * inside).max())
         endless = round_ == 0 and reach > 0.5 * float(x.norm(dim=1).max())
         if not bool(inside.any()) or endless:
-            raise ValueError(
-                f"the potential seems to hold fewer than {count} bound states: the classical "
-                "region of so many does not end. Ask for fewer modes, or say where they live with "
-                "extent="
-            )
+            raise EndlessError(count)
         centre = density @ x
         spread = (x - centre).T @ (density[:, None] * (x - centre))
         momentum = float(density @ room) / kinetic / (dim + 2)

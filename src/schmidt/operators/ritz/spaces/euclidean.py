@@ -47,9 +47,18 @@ def confining(
     :class:`EuclideanSpace`.
     """
     found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
+    space: Space
     if found.charge and dim > 1:
-        return CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
-    return EuclideanSpace.of(found)
+        space = CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
+    else:
+        space = EuclideanSpace.of(found)
+    if found.leaks:
+        space.remarks = (
+            "the potential falls below these energies again further out, so these are states of "
+            f"the inner well, within about {found.radius:.3g}, that leak out: resonances, whose "
+            "energies have a width",
+        )
+    return space
 
 
 class EuclideanSpace(Space):
@@ -162,7 +171,7 @@ class EuclideanSpace(Space):
         lengths = _root(_geometric_mean(position, torch.linalg.inv(flat.T @ flat)))
         inverse = torch.linalg.inv(lengths)
         spread = float((inverse @ position @ inverse).diagonal().mean().sqrt())
-        return EuclideanSpace(
+        again = EuclideanSpace(
             self.dim,
             centre=centre,
             lengths=lengths,
@@ -171,6 +180,8 @@ class EuclideanSpace(Space):
             density=self.density,
             factor=self.factor,
         )
+        again.remarks = self.remarks
+        return again
 
 
 def _root(matrix: Tensor, power: float = 0.5) -> Tensor:

@@ -74,10 +74,12 @@ class Space(ABC):
         dim: d.
         ladders: (name of a :class:`Choice` field, factor) pairs along which the search walks.
         accurate: :meth:`rule` is a quadrature that converges fast (d ≤ 3).
+        remarks: what a user should know of results found here.
     """
 
     dim: int
     ladders: tuple[tuple[str, float], ...] = (("gain", 1.6),)
+    remarks: tuple[str, ...] = ()
 
     def __init__(self, dim: int, density: Field | None = None) -> None:
         if dim < 1:

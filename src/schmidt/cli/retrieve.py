@@ -1,0 +1,110 @@
+"""``schmidt retrieve``: find items of one domain by items of another, of classes never seen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from schmidt.cli.retrieval_pictures import draw_retrieval
+from schmidt.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
+from schmidt.storage import write_bytes, write_json
+
+
+def _optional(kind: str, default: str) -> Any:
+    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class RetrieveOptions:
+    """What to search in, by which methods, and where to put the results."""
+
+    data: Annotated[Path | None, _optional("PATH", "glyphs, made in memory")] = None
+    """A folder with two folders of pictures by class (DOMAIN/CLASS/*.png), an .npz file with
+    features and classes of two domains (X, cx, Y, cy), or a folder with Sketchy Extended."""
+    methods: Annotated[
+        tuple[Literal["raw", "linear", "tied", "joint", "sequential", "none"], ...],
+        _optional("{raw,linear,tied,joint,sequential,none} ...", "all"),
+    ] = ()
+    """raw: features as they are; linear: the closed form among linear functions; tied: the same
+    with one map for both domains; joint, sequential: NeuralSVD; none: not nested."""
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Joint nesting and the baselines only, in less than two minutes."""
+    query: Annotated[str | None, _optional("DOMAIN", "the first by name")] = None
+    """Folders of pictures: the folder that queries come from."""
+    split: Literal[1, 2] = 1
+    """Sketchy Extended: which of its splits."""
+    modes: Annotated[int | None, _optional("INT", "64, or what the data allow")] = None
+    """Number of functions."""
+    steps: Annotated[int | None, _optional("INT", "by the data")] = None
+    """Training steps."""
+    seed: int = 0
+    """Seed of the split of the classes, of networks and batches."""
+    out: Annotated[Path | None, _optional("DIR", "schmidt-out/retrieve-DATA")] = None
+    """Directory for the report, pictures and embeddings."""
+
+
+def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int:
+    """Learn ordered embeddings of two domains, and retrieve across them, zero-shot.
+
+    Queries and gallery are of classes that training has never seen. Prints precision at k and mean
+    average precision by cosine and by inner product, and writes pictures of queries with their
+    first hits, of what fewer modes are worth, of singular values and of orthogonality. Without
+    --data it runs on letters, from serif to sans-serif faces.
+    """
+    console = Console()
+    if options.quick and options.methods:
+        raise ValueError("give either --quick or --methods, not both")
+    methods: Sequence[str] = options.methods or (QUICK if options.quick else list(TITLES))
+    data, settings = source(
+        options.data, seed=options.seed, query=options.query, sketchy_split=options.split
+    )
+    if options.modes is not None:
+        settings = replace(settings, modes=options.modes)
+    if options.steps is not None:
+        settings = replace(settings, steps=options.steps, epochs=None)
+    out = options.out or Path("schmidt-out") / f"retrieve-{_slug(data)}"
+    console.print(f"[bold]{data.name}[/]: {report.sizes(data)}", highlight=False)
+
+    def watch(outcome: Outcome) -> None:
+        e = outcome.embedding
+        console.print(f"{e.title}: {e.seconds:.1f} s", highlight=False)
+
+    results = run(data, methods, settings, seed=options.seed, watch=watch)
+    console.print()
+    console.print(_table(report.headings(data.k), report.rows(results)))
+    for line in report.notes(results):
+        console.print(line, highlight=False)
+    pictures = [path.name for path in draw_retrieval(results, out)]
+    write_json(out / "report.json", results.report())
+    write_bytes(out / "report.md", report.markdown(results, pictures).encode())
+    _save(out / "embeddings.npz", results.embeddings())
+    console.print(f"\nresults in [bold]{out}[/]: report.md, report.json, embeddings.npz")
+    console.print("pictures: " + ", ".join(pictures))
+    return 130 if results.interrupted else 0
+
+
+def _slug(data: ZeroShot) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in data.name.lower()).split())
+
+
+def _table(headings: list[str], rows: list[list[str]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_bytes(path, buffer.getvalue())

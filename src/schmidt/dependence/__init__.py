@@ -1,0 +1,28 @@
+"""Dependence between two variables: ordered co-embeddings, and what they say about p(x, y)."""
+
+from schmidt.dependence.cdk import CDK
+from schmidt.dependence.linear import LinearCDK
+from schmidt.dependence.moments import Moments, moments
+from schmidt.dependence.networks import DisjointTrunk, Inputs, MLPTrunk, Tower
+from schmidt.dependence.objective import PairedLowRank
+from schmidt.operators.dependence import Dependence
+from schmidt.operators.joint_table import JointTable
+from schmidt.operators.pairs import Augmented, ClassPairs, GivenPairs, LoaderPairs
+
+__all__ = [
+    "CDK",
+    "Augmented",
+    "ClassPairs",
+    "Dependence",
+    "DisjointTrunk",
+    "GivenPairs",
+    "Inputs",
+    "JointTable",
+    "LinearCDK",
+    "LoaderPairs",
+    "MLPTrunk",
+    "Moments",
+    "PairedLowRank",
+    "Tower",
+    "moments",
+]

@@ -159,6 +159,9 @@ def test_refusals(pairs: Pairs) -> None:
         LinearCDK(4, ridge=0).fit(x, y)
     with pytest.raises(ValueError, match="of one size"):
         LinearCDK(2, ridge=0, tied=True).fit(x, y)
+    for ridge in (-1.0, "best"):
+        with pytest.raises(ValueError, match="ridge must be 'auto' or at least 0"):
+            LinearCDK(ridge=ridge).fit(x, y)
     with pytest.raises(ValueError, match="constant"):
         LinearCDK(1, ridge=0).fit(np.ones((9, 2)), y[:9])
     found = clone(LinearCDK(2, ridge=0)).fit(x, y)

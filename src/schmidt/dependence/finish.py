@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from schmidt.dependence.canonical import UNCHOSEN, canonical, choose_ridge
 from schmidt.dependence.embedding import Embedding
 from schmidt.dependence.laws import folds
-from schmidt.dependence.moments import Moments, moments
+from schmidt.dependence.moments import Moments, moments, pooled
 from schmidt.operators.pairs import PairSampler
 
 POLISHES = ("auto", "ritz", "span", None)
@@ -58,8 +58,8 @@ def _in_units(
     def of(some: PairSampler) -> Moments:
         return moments(some, right.features, left.features, device=_device(right))
 
-    whole = of(pairs)
     parts = [(of(part), mass) for part, mass in folds(pairs, FOLDS, seed)]
+    whole = pooled(parts) if parts else of(pairs)
     ridge = choose_ridge(parts, modes=modes, tied=tied) if parts else UNCHOSEN
     c = canonical(whole, ridge=ridge, tied=tied).padded(modes)
     return _sides(whole, right, left, c.mix_f, c.mix_g, units=True)

@@ -12,7 +12,7 @@ from schmidt.dependence.canonical import UNCHOSEN, canonical, choose_ridge
 from schmidt.dependence.embedding import Embedding
 from schmidt.dependence.estimator import CoEmbedding
 from schmidt.dependence.laws import folds, law
-from schmidt.dependence.moments import moments
+from schmidt.dependence.moments import Moments, moments, pooled
 from schmidt.dependence.networks import flat
 
 FOLDS = 5
@@ -75,8 +75,12 @@ class LinearCDK(CoEmbedding):
             raise ValueError(f"modes must be at least 1, got {self.modes}")
         pairs = law(X, Y, sample_weight, self.prior)
         rows = Rows()
-        whole = moments(pairs, rows, rows)
-        self.ridge_ = self._ridge(pairs)
+        if self.ridge == "auto":
+            parts = [(moments(p, rows, rows), mass) for p, mass in folds(pairs, FOLDS, self.seed)]
+        else:
+            parts = []
+        whole = pooled(parts) if parts else moments(pairs, rows, rows)
+        self.ridge_ = self._ridge(parts)
         found = canonical(whole, ridge=self.ridge_, tied=self.tied)
         most = len(found.values)
         if self.modes is not None and self.modes > most:
@@ -87,15 +91,12 @@ class LinearCDK(CoEmbedding):
         self.singular_values_ = found.values.numpy()
         return self
 
-    def _ridge(self, pairs: Any) -> float:
-        if self.ridge != "auto":
-            ridge = float(self.ridge)
-            if not ridge >= 0:
-                raise ValueError(f"ridge must be 'auto' or at least 0, got {self.ridge!r}")
-            return ridge
-        rows = Rows()
-        parts = [(moments(p, rows, rows), mass) for p, mass in folds(pairs, FOLDS, self.seed)]
-        return choose_ridge(parts, modes=self.modes, tied=self.tied) if parts else UNCHOSEN
+    def _ridge(self, parts: list[tuple[Moments, float]]) -> float:
+        if self.ridge == "auto":
+            return choose_ridge(parts, modes=self.modes, tied=self.tied) if parts else UNCHOSEN
+        if isinstance(self.ridge, str) or not self.ridge >= 0:
+            raise ValueError(f"ridge must be 'auto' or at least 0, got {self.ridge!r}")
+        return self.ridge
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -49,7 +50,7 @@ def bars(
     return figure
 
 
-def _legend(axes: Sequence[Axes]) -> tuple[list[object], list[str]]:
+def _legend(axes: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
         if handles:
@@ -107,8 +108,8 @@ def bands(
             axis.axvline(cut + 0.5, color="#e4e7eb", lw=0.9, zorder=0)
         reference = (references or {}).get(title)
         if reference is not None:
-            mode = np.arange(1, len(reference) + 1)
-            axis.hlines(reference, mode - 0.4, mode + 0.4, color=GREY, lw=4, label="exact")
+            known = np.arange(1, len(reference) + 1)
+            axis.hlines(reference, known - 0.4, known + 0.4, color=GREY, lw=4, label="exact")
         for label, colour in palette(list(rows)).items():
             columns = [c[np.isfinite(c)] for c in np.atleast_2d(rows[label]).T]
             mode = [i for i, c in enumerate(columns, 1) if len(c)]

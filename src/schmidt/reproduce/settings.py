@@ -91,7 +91,7 @@ _HYDROGEN = Recipe(
     extra_shift=0.3,
 )
 HYDROGEN_RECIPES = {
-    "quick": replace(_HYDROGEN, modes=9, judged=9, steps=1500, batch=640),
+    "quick": replace(_HYDROGEN, modes=9, judged=9, steps=1200, batch=640),
     "cpu": _HYDROGEN,
     "gpu": HYDROGEN,
 }

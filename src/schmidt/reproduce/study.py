@@ -126,7 +126,8 @@ def show_numbers(study: Study, report: Report, published: Mapping[str, float]) -
         "eigenvalues are those of Rayleigh quotients of the functions as learned, without nesting "
         "of Ritz values; angles and subspace distances are means over modes and over degenerate "
         "levels (E.1.3). SpIN's functions and those without nesting are orthonormal by "
-        "construction, lost ones aside. Memory is what training took on top of the process before it.",
+        "construction, lost ones aside. Memory is what training took on top of the process before "
+        "it.",
     )
     if lost := _lost(study):
         report.items(lost)

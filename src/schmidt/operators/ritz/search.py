@@ -45,7 +45,7 @@ class Search:
     report: Callable[[Trial], Any] | None = None
     stop: Callable[[], bool] = bool
     trials: list[Trial] = field(default_factory=list)
-    begin: float = field(default_factory=time.perf_counter)
+    begin: float = field(default_factory=lambda: time.perf_counter())
 
     def __post_init__(self) -> None:
         self.extra = max(4, self.modes // 4)

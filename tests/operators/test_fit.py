@@ -7,21 +7,15 @@ from torch import nn
 
 from schmidt.compare import subspace_distance
 from schmidt.operators import (
-    Ansatz,
     Distribution,
     Gaussian,
-    GaussianEnvelope,
     IndexTable,
     Kernel,
-    Lebesgue,
     Matrix,
-    Radial,
-    ScaledInputs,
-    Schrodinger,
-    SharedMLP,
     Training,
     fit,
 )
+from support.small import oscillator, small_network
 
 QUICK = Training(steps=1500, batch=1000, optimizer="adam", lr=0.03, ema=0.9, dtype="float64")
 
@@ -148,19 +142,6 @@ def test_true_svd_of_a_kernel_between_two_spaces(method):
     for i in range(3):
         assert subspace_distance(right[:, [i]], vh.T[:, [i]]) < 1e-3
         assert subspace_distance(left[:, [i]], u[:, [i]]) < 1e-3
-
-
-def oscillator(form="weak"):
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
-    return Schrodinger(lambda x: x.pow(2).sum(1), measure, form=form) + 5.0
-
-
-def small_network(modes=3, seed=0):
-    torch.manual_seed(seed)
-    inputs = ScaledInputs(2, 1.0)
-    return Ansatz(
-        SharedMLP(inputs.features, modes, (24, 24)), GaussianEnvelope([1.0]), inputs=inputs
-    )
 
 
 @pytest.mark.parametrize("form", ["weak", "strong"])

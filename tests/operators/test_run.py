@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from schmidt.operators import (
-    Ansatz,
     Data,
     Distribution,
     DivergedError,
     Gaussian,
-    GaussianEnvelope,
     IndexTable,
     Kernel,
     Lebesgue,
@@ -24,28 +22,14 @@ from schmidt.operators import (
     NestedLowRank,
     NotSelfAdjointError,
     Radial,
-    ScaledInputs,
     Schrodinger,
-    SharedMLP,
     Training,
     UniformBox,
     fit,
     spectrum,
 )
 from schmidt.storage import DamagedFileError
-
-
-def oscillator():
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
-    return Schrodinger(lambda x: x.pow(2).sum(1), measure) + 5.0
-
-
-def small_network(modes=3, seed=0):
-    torch.manual_seed(seed)
-    inputs = ScaledInputs(2, 1.0)
-    return Ansatz(
-        SharedMLP(inputs.features, modes, (24, 24)), GaussianEnvelope([1.0]), inputs=inputs
-    )
+from support.small import oscillator, small_network
 
 
 def plain_network(modes):

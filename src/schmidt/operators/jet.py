@@ -80,18 +80,11 @@ class Jet:
     def detach(self) -> Jet:
         return self._like(self.streams.detach())
 
-    def to(self, dtype: torch.dtype) -> Jet:
-        return self._like(self.streams.to(dtype))
-
     def lower(self, order: int) -> Jet:
         """The same jet with derivatives up to ``order`` only."""
         if order > self.order:
             raise ValueError(f"a jet of order {self.order} has no derivatives of order {order}")
         return Jet(self.streams[: 1 + (order > 0) * self.dim + (order > 1)], self.dim, order)
-
-    def points(self, index: slice) -> Jet:
-        """The jet at some of the points."""
-        return self._like(self.streams[:, index])
 
     def split(self, sizes: Sequence[int]) -> list[Jet]:
         """The jet at consecutive blocks of points."""

@@ -21,7 +21,7 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     axes[0].plot(
         [h["seconds"] for h in steps], [h["objective"] for h in steps], color=COLOURS[0], lw=1
     )
-    axes[0].set(xlabel="seconds", ylabel="objective", title="low-rank approximation objective")
+    axes[0].set(xlabel="seconds", ylabel="objective", title="the method's objective")
     settled = [h["objective"] for h in steps[len(steps) // 10 :]]
     if settled and max(settled) > min(settled):
         margin = 0.08 * (max(settled) - min(settled))

@@ -1,0 +1,251 @@
+"""LoRA-GA: the optimum it promises, and that nothing but the factors changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import peft
+import pytest
+import torch
+from torch import Tensor, nn
+
+from schmidt.adapters import find_pairs, lora_ga, orthogonal_start
+
+Build = Callable[..., nn.Module]
+
+
+def squares(model: nn.Module, ids: Tensor) -> Tensor:
+    return model(ids).square().sum()
+
+
+def layer_name(pair: Any) -> str:
+    return pair.name.removesuffix(f".{pair.adapter}")
+
+
+def true_gradient(pair: Any) -> Tensor:
+    """∂L/∂W that autograd left on the base weight, in the orientation of B·A."""
+    gradient = pair.module.get_base_layer().weight.grad
+    return gradient.T if pair.transposed else gradient.flatten(1)
+
+
+def with_gradients(model: nn.Module, ids: Tensor) -> None:
+    for pair in find_pairs(model):
+        pair.module.get_base_layer().weight.requires_grad_(True)
+    squares(model, ids).backward()
+    for pair in find_pairs(model):
+        pair.module.get_base_layer().weight.requires_grad_(False)
+
+
+@pytest.mark.parametrize(("gamma", "rslora"), [(16.0, True), (3.0, False), (None, True)])
+def test_the_first_step_is_that_of_the_best_gradient_of_rank_2r(
+    mixed: Build, ids: Tensor, gamma: float | None, rslora: bool
+) -> None:
+    model = mixed(use_rslora=rslora)
+    with_gradients(model, ids)
+    gradients = {layer_name(p): true_gradient(p).clone() for p in find_pairs(model)}
+    start = lora_ga(model, [ids], squares, gamma=gamma)
+    assert len(start.layers) == 4
+    for pair in find_pairs(model):
+        name = layer_name(pair)
+        if name not in start.layers:
+            continue
+        G, A, B = gradients[name], pair.right(pair.A.detach())[0], pair.left(pair.B.detach())[0]
+        step = B @ B.T @ G + G @ A.T @ A
+        c = (step * G).sum() / step.square().sum()  # minimises ‖c·step − G‖
+        tail = torch.linalg.svdvals(G)[2 * pair.rank :]
+        torch.testing.assert_close((c * step - G).square().sum(), tail.square().sum())
+        expected = pair.scaling**2 if gamma is None else gamma / pair.shape[0] ** 0.5
+        assert float(c) == pytest.approx(expected)
+        captured = 1 - float(tail.square().sum() / G.square().sum())
+        assert start.layers[name].captured == pytest.approx(captured)
+
+
+def test_gradients_of_every_kind_of_layer_are_those_of_autograd(mixed: Build, ids: Tensor) -> None:
+    from schmidt.adapters.gradients import mean_gradients, unsupported
+
+    model = mixed()
+    with_gradients(model, ids)
+    pairs = {layer_name(p): p for p in find_pairs(model) if not unsupported(p.module)}
+    layers = {name: p.module for name, p in pairs.items()}
+    found = dict(mean_gradients(model, layers, [ids, ids], squares, at_once=2))
+    assert len(found) == 5
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, true_gradient(pairs[name]))
+
+
+def test_the_function_and_the_base_weights_stay(mixed: Build, ids: Tensor) -> None:
+    model = mixed(use_rslora=True)
+    base = {n: p.clone() for n, p in model.named_parameters() if "lora_" not in n}
+    before = model(ids)
+    start = lora_ga(model, [ids], squares)
+    torch.testing.assert_close(model(ids), before)
+    assert all(torch.equal(dict(model.named_parameters())[n], p) for n, p in base.items())
+    assert all(p.grad is None for p in model.parameters())
+    assert {n.split(".")[-1] for n in start.skipped} == {"grouped", "transposed"}
+    names = [p.adapter for p in find_pairs(model)]
+    assert names == ["default"] * 6, "the frozen start is no trainable pair"
+
+
+def test_a_base_in_bfloat16(classifier: Build, batch: dict[str, Tensor]) -> None:
+    model = classifier(torch.bfloat16)
+    for pair in find_pairs(model):  # PEFT's own habit: adapters in float32 on such a base
+        pair.A.data, pair.B.data = pair.A.data.float(), pair.B.data.float()
+    base = {n: p.clone() for n, p in model.named_parameters() if "lora_" not in n}
+    before = model(**batch).logits
+    lora_ga(model, [batch])
+    assert all(torch.equal(dict(model.named_parameters())[n], p) for n, p in base.items())
+    torch.testing.assert_close(model(**batch).logits, before, atol=2e-2, rtol=0)
+    assert all(p.A.dtype == p.B.dtype == torch.float32 for p in find_pairs(model))
+
+
+def test_the_scale_of_the_loss_does_not_matter(classifier: Build, batch: dict[str, Tensor]) -> None:
+    starts = []
+    for scale in (1.0, 2.0**-20):
+        model = classifier(torch.float64)
+        lora_ga(model, [batch], lambda m, b, s=scale: s * m(**b).loss)
+        starts.append([(p.A, p.B) for p in find_pairs(model)])
+    for (A, B), (A_, B_) in zip(*starts, strict=True):
+        torch.testing.assert_close(A, A_)
+        torch.testing.assert_close(B, B_)
+
+
+def test_batches_few_at_a_time_give_the_same_start(
+    classifier: Build, batch: dict[str, Tensor]
+) -> None:
+    halves = [{k: v[i : i + 4] for k, v in batch.items()} for i in (0, 4)]
+    models = [classifier(torch.float64) for _ in range(3)]
+    lora_ga(models[0], [batch])
+    lora_ga(models[1], iter(halves))
+    lora_ga(models[2], halves, at_once=3)
+    for pairs in zip(*(find_pairs(m) for m in models), strict=True):
+        for other in pairs[1:]:
+            torch.testing.assert_close(other.A, pairs[0].A)
+            torch.testing.assert_close(other.B, pairs[0].B)
+
+
+def test_gradient_checkpointing_and_modes(classifier: Build, batch: dict[str, Tensor]) -> None:
+    plain, saving = classifier(torch.float64), classifier(torch.float64)
+    saving.enable_input_require_grads()
+    saving.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+    saving.train()
+    saving.bert.encoder.layer[0].eval()
+    modes = [m.training for m in saving.modules()]
+    lora_ga(plain, [batch])
+    start = lora_ga(saving, [batch], training=True)
+    now = [m.training for m in saving.modules() if not hasattr(m, "in_features")]
+    assert saving.training
+    assert not saving.bert.encoder.layer[0].training
+    assert len(modes) > len(now)
+    for a, b in zip(find_pairs(plain), find_pairs(saving), strict=True):
+        torch.testing.assert_close(a.A, b.A)
+    assert len(start.layers) == 12
+
+
+def test_other_gradients_are_left_alone(classifier: Build, batch: dict[str, Tensor]) -> None:
+    model = classifier()
+    model(**batch).loss.backward()
+    head = model.classifier.modules_to_save.default.weight
+    before, there = head.grad.clone(), head.grad
+    lora_ga(model, [batch])
+    assert head.grad is there
+    assert torch.equal(there, before)
+
+
+def test_layers_without_a_gradient_are_skipped(classifier: Build, batch: dict[str, Tensor]) -> None:
+    model = classifier(exclude_modules=["classifier"])  # now the pooler too, which logits do need
+    start = lora_ga(model, [batch], lambda m, b: m.bert(b["input_ids"])[0].square().mean())
+    pooler = [n for n in start.skipped if "pooler" in n]
+    assert [start.skipped[n] for n in pooler] == ["no gradient reached it"]
+
+
+def test_random_projections_find_the_same_subspaces() -> None:
+    from schmidt.adapters.singular import leading
+
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.linalg.qr(torch.randn(n, 90, generator=generator))[0] for n in (120, 90))
+    matrix = left * 0.8 ** torch.arange(90) @ right.T
+    state = torch.random.get_rng_state()
+    exact, random = (leading(matrix, 8, m) for m in ("exact", "randomized"))  # type: ignore[arg-type]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for a, b in zip(exact, random, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("gamma", [16.0, None])
+def test_orthogonal_start(mixed: Build, ids: Tensor, gamma: float | None) -> None:
+    model = mixed()
+    before = model(ids)
+    start = orthogonal_start(model, gamma=gamma, seed=5)
+    torch.testing.assert_close(model(ids), before)
+    for pair in find_pairs(model):
+        if layer_name(pair) not in start.layers:
+            continue
+        A, B, c = (
+            pair.right(pair.A.detach())[0],
+            pair.left(pair.B.detach())[0],
+            start.layers[layer_name(pair)].scale,
+        )
+        eye = c**2 * torch.eye(pair.rank, dtype=A.dtype)
+        torch.testing.assert_close(B.T @ B, eye)
+        torch.testing.assert_close(A @ A.T, eye)
+    assert set(start.skipped) == {"base_model.model.grouped"}
+
+
+def test_per_layer_ranks_and_scalings(classifier: Build, batch: dict[str, Tensor]) -> None:
+    model = classifier(torch.float64, rank_pattern={"query": 2}, alpha_pattern={"key": 3})
+    before = model(**batch).logits
+    start = lora_ga(model, [batch])
+    torch.testing.assert_close(model(**batch).logits, before)
+    assert {s.rank for n, s in start.layers.items() if "query" in n} == {2}
+
+
+def test_wrong_input(classifier: Build, batch: dict[str, Tensor]) -> None:
+    with pytest.raises(TypeError, match=r"peft\.get_peft_model.*got Linear"):
+        lora_ga(nn.Linear(2, 2), [batch])
+    with pytest.raises(ValueError, match="batches is empty"):
+        lora_ga(classifier(), [])
+    with pytest.raises(ValueError, match=r"pass \[batch\]"):
+        lora_ga(classifier(), batch)
+    with pytest.raises(ValueError, match="gamma must be positive"):
+        lora_ga(classifier(), [batch], gamma=0.0)
+    with pytest.raises(ValueError, match="scalar tensor, got \\(8, 3\\)"):
+        lora_ga(classifier(), [batch], lambda m, b: m(**b).logits)
+    with pytest.raises(ValueError, match="does not depend on the adapters"):
+        lora_ga(classifier(), [batch], lambda m, b: m(**b).loss.detach())
+    with pytest.raises(ValueError, match="the loss is nan"):
+        lora_ga(classifier(), [batch], lambda m, b: m(**b).loss * float("nan"))
+    with pytest.raises(ValueError, match="svd must be auto"):
+        lora_ga(classifier(), [batch], svd="fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no adapter 'other'"):
+        lora_ga(classifier(), [batch], adapter="other")
+    with pytest.raises(ValueError, match="put labels into the batches"):
+        lora_ga(classifier(), [{"input_ids": batch["input_ids"]}])
+
+
+def test_models_that_are_refused_stay_as_they_were(
+    classifier: Build, batch: dict[str, Tensor]
+) -> None:
+    with pytest.raises(ValueError, match="use_dora=False"):
+        lora_ga(classifier(use_dora=True), [batch])
+    with pytest.raises(ValueError, match="is not fresh"):
+        lora_ga(classifier(init_lora_weights=False), [batch])
+    model = classifier()
+    lora_ga(model, [batch])
+    with pytest.raises(ValueError, match="has a start already"):
+        lora_ga(model, [batch])
+    merged = classifier()
+    merged.merge_adapter()
+    with pytest.raises(ValueError, match="unmerge_adapter"):
+        lora_ga(merged, [batch])
+    small = classifier(r=12)
+    with pytest.raises(ValueError, match="no layer could be started"):
+        lora_ga(small, [batch])
+    assert list(small.peft_config) == ["default"]
+
+
+def test_adalora_is_refused(batch: dict[str, Tensor]) -> None:
+    config = peft.AdaLoraConfig(init_r=2, target_modules=["0"], total_step=10)
+    model = peft.get_peft_model(nn.Sequential(nn.Linear(6, 6)), config)
+    with pytest.raises(ValueError, match=r"ADALORA.*rank masks"):
+        lora_ga(model, [batch])

@@ -1,18 +1,38 @@
 """LoRA fine-tuning that follows full fine-tuning. Needs torch alone; PEFT models are welcome."""
 
+from schmidt.adapters.changes import LayerChange, MergeReport, merge_report
+from schmidt.adapters.counts import (
+    Memory,
+    adapter_parameters,
+    decoder_shapes,
+    linear_shapes,
+    memory_table,
+)
+from schmidt.adapters.delta import Delta, LayerDelta, lowrank_delta
 from schmidt.adapters.lora_ga import LayerStart, Start, lora_ga, model_loss, orthogonal_start
 from schmidt.adapters.offset import fold, merge, save_adapter
 from schmidt.adapters.pairs import Pair, Trainable, find_pairs, split_parameters
 
 __all__ = [
+    "Delta",
+    "LayerChange",
+    "LayerDelta",
     "LayerStart",
+    "Memory",
+    "MergeReport",
     "Pair",
     "Start",
     "Trainable",
+    "adapter_parameters",
+    "decoder_shapes",
     "find_pairs",
     "fold",
+    "linear_shapes",
     "lora_ga",
+    "lowrank_delta",
+    "memory_table",
     "merge",
+    "merge_report",
     "model_loss",
     "orthogonal_start",
     "save_adapter",

@@ -39,6 +39,7 @@ class Dependence(Form):
     self_adjoint = False
     one_space = False
     additive = False
+    solving_points = 2**15
 
     def __init__(
         self,

@@ -16,6 +16,9 @@ from torch import Tensor
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Measure, Points
 
+MOST_POINTS = 2**14
+"""Of a quadrature: finer ones take minutes where features are many, and give no digits."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -66,6 +69,7 @@ class Form(ABC):
         self_adjoint: True if known, False if known not to be, None if it is to be measured.
         one_space: whether f and g are functions on one space.
         additive: whether :meth:`matrix` is a sum over points, so that points may come in chunks.
+        solving_points: random points for a closed-form solution, where there is no quadrature.
     """
 
     order: int = 0
@@ -73,6 +77,7 @@ class Form(ABC):
     self_adjoint: bool | None = None
     one_space: bool = True
     additive: bool = True
+    solving_points: int = 2**13
 
     @abstractmethod
     def sample(self, n: int, generator: torch.Generator) -> Sample:
@@ -91,6 +96,10 @@ class Form(ABC):
     def evaluation(self, n: int | None = None) -> Sample:
         """Fixed points to judge results on."""
         return self.sample(n or 2**14, torch.Generator().manual_seed(20240721))
+
+    def quadrature(self) -> Sample | None:
+        """Points on which :meth:`matrix` is exact for all practical purposes, where there are."""
+        return None
 
     def orders(self) -> tuple[int, int]:
         """The derivatives of f and of g that :meth:`matrix` needs."""
@@ -142,6 +151,10 @@ class PointwiseForm(Form):
         points = self.measure.evaluation(n)
         return Sample(points, points)
 
+    def quadrature(self) -> Sample | None:
+        points = self.measure.rule()
+        return None if points is None or len(points) > MOST_POINTS else Sample(points, points)
+
 
 class _Derived(Form):
     def __init__(self, base: Form) -> None:
@@ -150,12 +163,16 @@ class _Derived(Form):
         self.self_adjoint = base.self_adjoint
         self.one_space = base.one_space
         self.additive = base.additive
+        self.solving_points = base.solving_points
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
         return self.base.sample(n, generator)
 
     def evaluation(self, n: int | None = None) -> Sample:
         return self.base.evaluation(n)
+
+    def quadrature(self) -> Sample | None:
+        return self.base.quadrature()
 
 
 class _Scaled(_Derived):

@@ -56,6 +56,9 @@ class JointTable(Form):
     def evaluation(self, n: int | None = None) -> Sample:
         return self.whole
 
+    def quadrature(self) -> Sample | None:
+        return self.whole
+
     @property
     def with_constant(self) -> JointTable:
         """The same table with the constant mode kept."""

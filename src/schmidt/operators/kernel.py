@@ -36,6 +36,7 @@ class Kernel(Form):
     """
 
     additive = False
+    solving_points = 2**11
 
     def __init__(
         self,
@@ -59,6 +60,12 @@ class Kernel(Form):
     def evaluation(self, n: int | None = None) -> Sample:
         x = _judging_points(self.domain, n)
         return Sample(x, x if self.one_space else _judging_points(self.codomain, n))
+
+    def quadrature(self) -> Sample | None:
+        sides = self.domain.rule(), self.codomain.rule()
+        if any(side is None or len(side) > MOST_POINTS for side in sides):
+            return None
+        return self.evaluation()
 
     def _values(self, y: Tensor, x: Tensor) -> Tensor:
         values = self.kernel(y, x).to(x)

@@ -64,6 +64,9 @@ class Matrix(Form):
         x = self.domain.evaluation()
         return Sample(x, x if self.codomain is self.domain else self.codomain.evaluation())
 
+    def quadrature(self) -> Sample | None:
+        return self.evaluation()
+
     def _entries(self, index: Tensor) -> Tensor:
         offset = torch.arange(self.block, device=index.device)
         return (index[:, None] * self.block + offset).reshape(-1)

@@ -164,6 +164,17 @@ def test_polishing_a_singular_value_decomposition() -> None:
     assert found.factorization.left is not found.factorization.right
 
 
+def test_a_quadrature_makes_the_polish_exact_in_the_span() -> None:
+    """A kernel of normal laws, whose functions the hidden units span to many digits."""
+    form = Kernel(
+        lambda y, x: (-((y - x.T) ** 2) / 2).exp(), Distribution(Gaussian(1.0, 1)), symmetric=True
+    )
+    found = fit(form, plain(0), training=SHORT, polish="ritz", progress=False)
+    size = 0.75 + (1 / 16 + 1 / 4) ** 0.5  # A = a + b + √(a² + 2ab), a = 1/4, b = 1/2
+    exact = (0.5 / size) ** 0.5 * (0.5 / size) ** np.arange(MODES)
+    np.testing.assert_allclose(found.factorization.values, exact, rtol=1e-6)
+
+
 def test_polished_factorizations_are_saved_and_read_back(tmp_path) -> None:
     found = fit(oscillator(), ansatz(), training=SHORT, polish="ritz", progress=False)
     path = tmp_path / "polished.npz"

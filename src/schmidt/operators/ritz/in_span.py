@@ -25,12 +25,14 @@ class InSpan:
         mix_f, mix_g: (K, L), (K', L): functions f = features @ mix_f, normalised; the same object
             for eigenvalues.
         cut: relative size below which directions of the spans were dropped.
+        score: Σ_l ⟨g_l|T f_l⟩ on the held-out points, by which spans can be compared.
     """
 
     values: Tensor
     mix_f: Tensor
     mix_g: Tensor
     cut: float
+    score: float
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def galerkin(
         features: f, (B, d) → (B, K).
         left: g for a singular value decomposition.
         modes: L.
-        sample: points for the solution; some 2^14.
+        sample: points for the solution: a quadrature, or some thousand random ones.
         held_out: other points; of all cuts of the bases the one is kept whose functions have the
             largest sum of Rayleigh quotients there. A basis that exploits the points falls through.
 
@@ -72,7 +74,7 @@ def galerkin(
     basis_g = basis_f if evd else _basis(other, sample.y.x, sample.y.weight)
     here = _compress(form, features, other, basis_f, basis_g, sample, evd)
     there = _compress(form, features, other, basis_f, basis_g, held_out, evd)
-    best: tuple[float, InSpan] | None = None
+    best: InSpan | None = None
     seen: set[tuple[int, int]] = set()
     for cut in CUTS:
         kf, kg = basis_f.rank(cut), basis_g.rank(cut)
@@ -88,13 +90,13 @@ def galerkin(
             u, s, vh = torch.linalg.svd(block, full_matrices=False)
             values, vf, vg = s[:modes], vh[:modes].T, u[:, :modes]
         score = _judged(there, vf, vg, kf, kg)
-        if best is None or score > best[0]:
+        if best is None or score > best.score:
             mix_f = basis_f.mix[:, :kf] @ vf
             mix_g = mix_f if evd else basis_g.mix[:, :kg] @ vg
-            best = score, InSpan(values, mix_f, mix_g, cut)
+            best = InSpan(values, mix_f, mix_g, cut, score)
     if best is None:
         raise ValueError(f"the features span fewer than {modes} functions on these points")
-    return best[1]
+    return best
 
 
 def _basis(function: Function, x: Tensor, weight: Tensor) -> Basis:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from schmidt.factorization import fix_signs
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.functions import Functions
 from schmidt.operators.measures import Points
 from schmidt.operators.networks.hidden import Hidden
 from schmidt.operators.ritz.in_span import InSpan, galerkin
-from schmidt.operators.spectrum import double
+from schmidt.operators.spectrum import double, spectrum
 
-POINTS = 2**13
-KERNEL_POINTS = 2**11
 START_CUT = 1e-4
 """Coefficients of a start must stay of order one: training goes on from them in float32."""
 
 
 def _samples(form: Form, seed: int, n: int | None = None) -> tuple[Sample, Sample]:
-    n = n or (POINTS if form.additive else KERNEL_POINTS)
+    """Points to solve on, and independent ones to judge on."""
     generator = torch.Generator().manual_seed(seed)
-    first, second = (form.sample(n, generator).to("cpu", torch.float64) for _ in range(2))
-    return first, second
+    drawn = (form.sample(n or form.solving_points, generator) for _ in range(2))
+    first, second = (s.to("cpu", torch.float64) for s in drawn)
+    exact = form.quadrature()
+    return first if exact is None else exact.to("cpu", torch.float64), second
 
 
 def ritz_in_networks(
@@ -33,27 +32,44 @@ def ritz_in_networks(
     f = Hidden(double(right))  # type: ignore[arg-type]
     g = f if left is None else Hidden(double(left))  # type: ignore[arg-type]
     sample, held_out = _samples(form, seed)
-    found = galerkin(
-        form,
-        f,
-        None if left is None else g,
-        modes=modes,
-        sample=sample,
-        held_out=held_out,
-    )
-    return found, f, g
+    other = None if left is None else g
+    return galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out), f, g
 
 
 def polished(
     form: Form, right: nn.Module, left: nn.Module | None, modes: int
 ) -> tuple[Tensor, Functions, Functions]:
-    """Values, right and left functions of the Ritz solution in the networks' hidden units."""
+    """Values, right and left functions of the Ritz solution in the networks' hidden units, or in
+    the span of their outputs where that is better on held-out points.
+
+    The values are those on ``form.evaluation()``, of a last Ritz step among the functions.
+    """
     found, f, g = ritz_in_networks(form, right, left, modes)
-    sign = fix_signs(f(_samples(form, 6, 2**11)[0].x.x).detach() @ found.mix_f)
-    first = Functions(f, found.mix_f * sign)
+    first, second = Functions(f, found.mix_f), Functions(g, found.mix_g)
+    outputs = _in_outputs(form, right, left, modes)
+    if outputs is not None and outputs[0] > found.score:
+        _, first, second = outputs
+    s = spectrum(form, first, None if left is None else second)
+    first = Functions(first.network, first.mix @ s.mix_f)
+    values = torch.from_numpy(s.ritz[: s.rank])
     if left is None:
-        return found.values, first, first
-    return found.values, first, Functions(g, found.mix_g * sign)
+        return values, first, first
+    return values, first, Functions(second.network, second.mix @ s.mix_g)
+
+
+def _in_outputs(
+    form: Form, right: nn.Module, left: nn.Module | None, modes: int, seed: int = 5
+) -> tuple[float, Functions, Functions] | None:
+    """Score and functions of the Ritz solution in the span of the outputs, if they span enough."""
+    f = double(right)
+    g = f if left is None else double(left)
+    sample, held_out = _samples(form, seed)
+    other = None if left is None else g
+    try:
+        found = galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out)
+    except ValueError:
+        return None
+    return found.score, Functions(f, found.mix_f), Functions(g, found.mix_g)
 
 
 def start_networks(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Tensor:

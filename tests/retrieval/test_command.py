@@ -28,7 +28,7 @@ def test_folders_of_pictures(capsys, tmp_path, two_folders):
     report = json.loads((out / "report.json").read_text())
     assert list(report["methods"]) == ["raw", "linear", "tied", "joint", "sequential", "none"]
     page = (out / "report.md").read_text()
-    assert "| not nested |" in page
+    assert "| not nested, as learned |" in page
     assert "![truncation](truncation.png)" in page
     with np.load(out / "embeddings.npz") as saved:
         assert saved["joint_queries"].shape == (8, 3)

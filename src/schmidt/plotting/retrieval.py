@@ -156,7 +156,7 @@ def overlaps(rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
                 size, cmap="magma_r", vmin=-3, vmax=0, extent=(0.5, k + 0.5, k + 0.5, 0.5)
             )
             off = np.sqrt(((gram - np.eye(k)) ** 2).sum() / max(1, k * (k - 1)))
-            axis.set_title(f"{name}: {letter}, off the diagonal {off:.2f} (rms)", fontsize=9)
+            axis.set_title(f"{name}: {letter}\noff the diagonal {off:.2f} (rms)", fontsize=9)
             axis.set(xlabel="mode", ylabel="mode")
             for side in (axis.xaxis, axis.yaxis):
                 side.set_major_locator(MaxNLocator(integer=True))

@@ -20,7 +20,7 @@ TITLES = {
     "tied": "linear CDK, tied",
     "joint": "NeuralSVD, joint",
     "sequential": "NeuralSVD, sequential",
-    "none": "not nested",
+    "none": "not nested, as learned",
 }
 TRAINED = ("joint", "sequential", "none")
 QUICK = ("raw", "linear", "tied", "joint")
@@ -107,6 +107,7 @@ def _validated(model: LinearCDK, count: int, inputs: Inputs) -> float:
 
 
 def _trained(method: str, inputs: Inputs, settings: Settings, seed: int) -> Embedded:
+    """Without nesting nothing is polished: the closed form would put the modes in order."""
     data = inputs.data
     model = CDK(
         settings.modes,
@@ -125,6 +126,7 @@ def _trained(method: str, inputs: Inputs, settings: Settings, seed: int) -> Embe
         warmup=settings.warmup,
         ema=settings.ema,
         seed=seed,
+        polish=None if method == "none" else settings.polish,
     )
     model.fit((inputs.train[0], data.train.x.classes), (inputs.train[1], data.train.y.classes))
     rng = np.random.default_rng(seed)

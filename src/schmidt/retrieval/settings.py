@@ -18,6 +18,7 @@ class Settings:
         skip: whether to begin at the closed-form linear solution. It is ordered, and networks that
             are not nested keep some of its order: then they show less what nesting is worth.
         optimizer: "adamw", or "sgd" with momentum 0.9.
+        polish: of nested modes, at the end.
         epochs: if given, decides the steps: so many times the items of X.
     """
 
@@ -36,6 +37,7 @@ class Settings:
     weight_decay: float = 0.01
     warmup: int = 50
     ema: float = 0.99
+    polish: str | None = "auto"
     epochs: int | None = None
 
     def steps_for(self, data: ZeroShot) -> int:

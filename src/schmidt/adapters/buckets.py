@@ -1,0 +1,96 @@
+"""Pairs of equal shape as one stack: a step is a few batched products, not some per layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from schmidt.adapters.pairs import Pair
+from schmidt.adapters.rules import Rule, State
+from schmidt.adapters.tangent import Directions, Frames, frames, wide
+
+
+@dataclass
+class Bucket:
+    """Pairs of one shape, at one point, with their gradients."""
+
+    pairs: list[Pair]
+    states: list[State]
+    scaling: Tensor
+    """(k, 1, 1)"""
+    frames: Frames
+    BtG: Tensor
+    """G_A / s, (k, r, n)"""
+    GAt: Tensor
+    """G_B / s, (k, m, r)"""
+
+    @property
+    def factor_gradients(self) -> tuple[Tensor, Tensor]:
+        return self.scaling * self.BtG, self.scaling * self.GAt
+
+    @contextmanager
+    def stacked_state(self) -> Iterator[State]:
+        """The states of all pairs, stacked; what is done to them in place is kept."""
+        if len(self.states) == 1:
+            yield self.states[0]
+            return
+        together = {key: torch.cat([s[key] for s in self.states]) for key in self.states[0]}
+        yield together
+        for key, stack in together.items():
+            parts = stack.split([s[key].shape[0] for s in self.states])
+            torch._foreach_copy_([s[key] for s in self.states], list(parts))
+
+    def add(self, D: Directions, keep: float | Tensor) -> None:
+        """A ← keep·A + D_A and B ← keep·B + D_B, each pair in the dtype of its factors."""
+        blocks = [pair.blocks for pair in self.pairs]
+        new_A, new_B = keep * self.frames.A + D.A, keep * self.frames.B + D.B
+        for pair, A, B in zip(self.pairs, new_A.split(blocks), new_B.split(blocks), strict=True):
+            pair.A.copy_(pair.as_A(A))
+            pair.B.copy_(pair.as_B(B))
+
+
+def factors(pairs: Iterable[Pair], damping: float) -> Frames:
+    """The factors of all pairs as they are now."""
+    pairs = list(pairs)
+    A = torch.cat([wide(pair.right(pair.A)) for pair in pairs])
+    B = torch.cat([wide(pair.left(pair.B)) for pair in pairs])
+    try:
+        return frames(A, B, damping)
+    except torch.linalg.LinAlgError as error:
+        broken = [p.name for p in pairs if not (p.A.isfinite().all() and p.B.isfinite().all())]
+        raise RuntimeError(
+            f"the factors of {', '.join(broken) or 'some pairs'} hold NaN or Inf: training has "
+            "diverged. Go back to a checkpoint and lower lr, set clip_norm, or under float16 use "
+            "torch.amp.GradScaler, which skips such steps"
+        ) from error
+
+
+def fill(pairs: list[Pair], states: list[State], damping: float) -> Bucket:
+    """A bucket of pairs of one shape, dtype and device, which all have gradients."""
+    f = factors(pairs, damping)
+    scaling = torch.tensor(
+        [pair.scaling for pair in pairs for _ in range(pair.blocks)],
+        dtype=f.A.dtype,
+        device=f.A.device,
+    ).view(-1, 1, 1)
+    BtG = torch.cat([wide(pair.right(_gradient(pair.A))) for pair in pairs]) / scaling
+    GAt = torch.cat([wide(pair.left(_gradient(pair.B))) for pair in pairs]) / scaling
+    return Bucket(pairs, states, scaling, f, BtG, GAt)
+
+
+def alike(pairs: Iterable[Pair], states: list[State], rule: Rule) -> list[list[int]]:
+    """Which pairs can be stacked: positions of those with one shape, dtype, device and step."""
+    found: dict[object, list[int]] = {}
+    for i, (pair, state) in enumerate(zip(pairs, states, strict=True)):
+        key = (pair.shape, pair.rank, pair.A.dtype, pair.B.dtype, pair.A.device, state["step"])
+        found.setdefault(key if rule.stacks else i, []).append(i)
+    return list(found.values())
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None
+    return parameter.grad

@@ -1,0 +1,85 @@
+"""What an optimizer of pairs keeps in its parameter groups, and how its state comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from schmidt.adapters.pairs import Pair
+
+
+def described(pair: Pair) -> dict[str, Any]:
+    """A pair as plain data, which goes into checkpoints; the parameters lie beside it."""
+    return {
+        "name": pair.name.replace("_orig_mod.", "").removeprefix("module."),
+        "scaling": pair.scaling,
+        "kind": pair.kind,
+        "blocks": pair.blocks,
+        "shapes": [list(pair.A.shape), list(pair.B.shape)],
+    }
+
+
+def pairs_of(group: dict[str, Any]) -> list[Pair]:
+    """The pairs of a parameter group.
+
+    Raises:
+        RuntimeError: the parameters are no longer those that the optimizer was made with.
+    """
+    found = []
+    factors = group["params"]
+    for entry, A, B in zip(group["pairs"], factors[::2], factors[1::2], strict=True):
+        if hasattr(A, "full_tensor") or hasattr(B, "full_tensor"):
+            raise RuntimeError(
+                f"{entry['name']}: the factors are sharded over processes (FSDP2 or tensor "
+                "parallelism); a step needs whole factors. Leave the adapters out of the sharding "
+                "(fully_shard(…, ignored_params=…)) or use DDP: they are small"
+            )
+        if [list(A.shape), list(B.shape)] != entry["shapes"]:
+            raise RuntimeError(
+                f"{entry['name']}: the factors had shapes {entry['shapes']} when the optimizer was "
+                f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened or "
+                "sharded (FSDP1, DeepSpeed ZeRO-3)? Use DDP, or do not shard the adapters"
+            )
+        found.append(Pair(entry["name"], A, B, entry["scaling"], entry["kind"], entry["blocks"]))
+    return found
+
+
+def check_saved(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> None:
+    """Raise ValueError unless a saved state fits the parameter groups of this optimizer."""
+    saved = state_dict.get("param_groups", [])
+    if not saved or saved[0].get("role") != "pairs":
+        raise ValueError(
+            "this is not the state of a LoRA-Pro optimizer; start it anew from the model's weights"
+        )
+    ours, theirs = ([(e["name"], e["shapes"]) for e in g["pairs"]] for g in (groups[0], saved[0]))
+    if ours != theirs:
+        differ = [f"{a} here, {b} saved" for a, b in zip(ours, theirs, strict=False) if a != b]
+        count = f"{len(ours)} pairs here, {len(theirs)} saved"
+        raise ValueError(
+            f"the optimizer state is of another model: {differ[0] if differ else count}; load it "
+            "into an optimizer of the model that it was saved with"
+        )
+    if groups[0]["mode"] != saved[0]["mode"]:
+        raise ValueError(
+            f"the state was saved with mode={saved[0]['mode']!r} and this optimizer has "
+            f"{groups[0]['mode']!r}; make it with the mode of the state"
+        )
+    counts = [[len(g["params"]) for g in side] for side in (groups, saved)]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            "the optimizer state is of another model: its groups hold "
+            f"{counts[1]} parameters, those of this optimizer {counts[0]}"
+        )
+
+
+def restore_dtypes(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Put back what ``Optimizer.load_state_dict`` has cast to the parameters' dtypes."""
+    groups = zip(optimizer.param_groups, state_dict["param_groups"], strict=True)
+    for group, saved in groups:
+        for parameter, index in zip(group["params"], saved["params"], strict=True):
+            for key, value in state_dict["state"].get(index, {}).items():
+                if torch.is_tensor(value) and key != "step":
+                    kept = value.detach().to(parameter.device, copy=True)
+                    optimizer.state[parameter][key] = kept.contiguous()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from schmidt.adapters.pairs import Pair
 from schmidt.adapters.rules import Rule, State
+from schmidt.adapters.sharding import whole, write
 from schmidt.adapters.tangent import Directions, Frames, frames, wide
 
 
@@ -27,10 +28,6 @@ class Bucket:
     """G_A / s, (k, r, n)"""
     GAt: Tensor
     """G_B / s, (k, m, r)"""
-
-    @property
-    def factor_gradients(self) -> tuple[Tensor, Tensor]:
-        return self.scaling * self.BtG, self.scaling * self.GAt
 
     @contextmanager
     def stacked_state(self) -> Iterator[State]:
@@ -49,19 +46,19 @@ class Bucket:
         blocks = [pair.blocks for pair in self.pairs]
         new_A, new_B = keep * self.frames.A + D.A, keep * self.frames.B + D.B
         for pair, A, B in zip(self.pairs, new_A.split(blocks), new_B.split(blocks), strict=True):
-            pair.A.copy_(pair.as_A(A))
-            pair.B.copy_(pair.as_B(B))
+            write(pair.A, pair.as_A(A))
+            write(pair.B, pair.as_B(B))
 
 
 def factors(pairs: Iterable[Pair], damping: float) -> Frames:
     """The factors of all pairs as they are now."""
     pairs = list(pairs)
-    A = torch.cat([wide(pair.right(pair.A)) for pair in pairs])
-    B = torch.cat([wide(pair.left(pair.B)) for pair in pairs])
+    A = torch.cat([wide(pair.right(whole(pair.A))) for pair in pairs])
+    B = torch.cat([wide(pair.left(whole(pair.B))) for pair in pairs])
     try:
         return frames(A, B, damping)
     except torch.linalg.LinAlgError as error:
-        broken = [p.name for p in pairs if not (p.A.isfinite().all() and p.B.isfinite().all())]
+        broken = [p.name for p in pairs if not _finite(p)]
         raise RuntimeError(
             f"the factors of {', '.join(broken) or 'some pairs'} hold NaN or Inf: training has "
             "diverged. Go back to a checkpoint and lower lr, set clip_norm, or under float16 use "
@@ -91,6 +88,10 @@ def alike(pairs: Iterable[Pair], states: list[State], rule: Rule) -> list[list[i
     return list(found.values())
 
 
+def _finite(pair: Pair) -> bool:
+    return bool(whole(pair.A).isfinite().all() and whole(pair.B).isfinite().all())
+
+
 def _gradient(parameter: Tensor) -> Tensor:
     assert parameter.grad is not None
-    return parameter.grad
+    return whole(parameter.grad)

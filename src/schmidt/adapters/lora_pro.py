@@ -20,6 +20,7 @@ from schmidt.adapters.rest import adamw_step
 from schmidt.adapters.rules import RULES, Moments
 from schmidt.adapters.saved import check_saved, described, pairs_of, restore_dtypes
 from schmidt.adapters.settings import check_settings
+from schmidt.adapters.sharding import whole
 from schmidt.adapters.tangent import (
     Directions,
     Gauge,
@@ -123,7 +124,7 @@ class LoRAPro(Optimizer):
 
         Raises:
             RuntimeError: one factor of a pair has a gradient and the other has none; the factors
-                were sharded or replaced; they hold NaN.
+                were flattened or replaced; they hold NaN.
         """
         loss = None
         if closure is not None:
@@ -190,7 +191,7 @@ class LoRAPro(Optimizer):
             second = lr * product_norm(D).view_as(s) / s.abs()
             excess = torch.where(linear > 0, second / (group["cap"] * linear), 0)
             scale = -lr / (s * excess.clamp_min(1))
-            keep = 1 - lr * group["weight_decay"]
+            keep = max(0.0, 1 - lr * group["weight_decay"])
             bucket.add(
                 Directions(scale * D.A, scale * D.B),
                 keep**0.5 if group["decay"] == "product" else keep,
@@ -262,7 +263,7 @@ def _norm(buckets: list[Bucket], rest: list[Tensor]) -> Tensor | None:
     for b in buckets:
         H = coefficients(b.frames, b.BtG, b.GAt)
         squares.append(projected_square(H, b.BtG, b.GAt).sum())
-    squares += [p.grad.float().square().sum() for p in rest if p.grad is not None]
+    squares += [whole(p.grad).float().square().sum() for p in rest if p.grad is not None]
     if not squares:
         return None
     first = squares[0]

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from schmidt.adapters.sharding import is_sharded
+
 Kind = Literal["linear", "convolution", "embedding", "experts", "manual"]
 FACTORS = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
 
@@ -147,7 +149,8 @@ def check_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
         _check(pair)
         for factor in (pair.A, pair.B):
             # the memory rather than the object: tied adapters wrap the same memory twice
-            key = factor.data_ptr() if factor.device.type != "meta" else id(factor)
+            no_memory = factor.device.type == "meta" or is_sharded(factor)
+            key = id(factor) if no_memory else factor.data_ptr()
             if key in owner:
                 raise ValueError(
                     f"{pair.name} shares a parameter with {owner[key]}; each pair needs factors of "

@@ -30,17 +30,11 @@ def pairs_of(group: dict[str, Any]) -> list[Pair]:
     found = []
     factors = group["params"]
     for entry, A, B in zip(group["pairs"], factors[::2], factors[1::2], strict=True):
-        if hasattr(A, "full_tensor") or hasattr(B, "full_tensor"):
-            raise RuntimeError(
-                f"{entry['name']}: the factors are sharded over processes (FSDP2 or tensor "
-                "parallelism); a step needs whole factors. Leave the adapters out of the sharding "
-                "(fully_shard(…, ignored_params=…)) or use DDP: they are small"
-            )
         if [list(A.shape), list(B.shape)] != entry["shapes"]:
             raise RuntimeError(
                 f"{entry['name']}: the factors had shapes {entry['shapes']} when the optimizer was "
-                f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened or "
-                "sharded (FSDP1, DeepSpeed ZeRO-3)? Use DDP, or do not shard the adapters"
+                f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened "
+                "(FSDP1, DeepSpeed ZeRO-3)? Use FSDP2 (fully_shard) or DDP"
             )
         found.append(Pair(entry["name"], A, B, entry["scaling"], entry["kind"], entry["blocks"]))
     return found

@@ -9,12 +9,14 @@ from schmidt.problems import solve
 
 if TYPE_CHECKING:
     from schmidt.dependence import CDK, LinearCDK
+    from schmidt.matrices.completion import MatrixCompletion
 
 __version__ = version("schmidt")
 __all__ = [
     "CDK",
     "Factorization",
     "LinearCDK",
+    "MatrixCompletion",
     "__version__",
     "compare",
     "nesting",
@@ -30,4 +32,8 @@ def __getattr__(name: str) -> Any:
         from schmidt import dependence
 
         return getattr(dependence, name)
+    if name == "MatrixCompletion":
+        from schmidt.matrices import completion
+
+        return completion.MatrixCompletion
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,150 @@
+"""Hugging Face Trainer and Accelerate, offline, on a tiny random transformer."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs
+
+Build = Callable[..., nn.Module]
+Batch = dict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No network, no other people's warnings, one process."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with warnings.catch_warnings():
+        for module in ("transformers", "accelerate", "torch", "peft"):
+            warnings.filterwarnings("ignore", module=rf"{module}\..*")
+        yield
+
+
+@pytest.fixture
+def dataset(batch: Batch) -> list[Batch]:
+    return [{k: v[i] for k, v in batch.items()} for i in range(8)]
+
+
+def arguments(folder: Path, **settings: Any) -> Any:
+    defaults = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 2,
+        "max_steps": 6,
+        "save_steps": 3,
+        "learning_rate": 1.0,  # not the optimizer's: it must not be used
+        "logging_strategy": "no",
+        "report_to": [],
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "max_grad_norm": 0.0,
+        "seed": 5,
+    }
+    return transformers.TrainingArguments(**{**defaults, **settings})
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([x.detach().flatten() for p in find_pairs(model) for x in (p.A, p.B)])
+
+
+def trained(model: nn.Module, dataset: list[Batch], folder: Path, **settings: Any) -> Any:
+    return transformers.Trainer(
+        model=model,
+        args=arguments(folder, **settings),
+        train_dataset=dataset,
+        optimizers=(create_lorapro_optimizer(model, 1e-2), None),
+    )
+
+
+def test_trainer_with_an_optimizer(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path
+) -> None:
+    model = classifier()
+    before = model(**batch).loss.item()
+    trainer = trained(model, dataset, tmp_path, max_steps=80, save_strategy="no")
+    trainer.train()
+    assert model(**batch).loss.item() < 0.8 * before
+    # the Trainer's own linear schedule, down from the optimizer's lr
+    assert trainer.optimizer.param_groups[0]["lr"] < 1e-2 / 10
+
+
+def test_trainer_resumes_from_its_checkpoint(
+    classifier: Build, dataset: list[Batch], tmp_path: Path
+) -> None:
+    straight = classifier()
+    trained(straight, dataset, tmp_path / "a").train()
+    stopped = classifier()
+    trained(stopped, dataset, tmp_path / "b").train()
+    resumed = classifier(seed=2)
+    base = {k: v for k, v in straight.state_dict().items() if "lora_" not in k}
+    resumed.load_state_dict(base, strict=False)
+    trained(resumed, dataset, tmp_path / "b").train(
+        resume_from_checkpoint=str(tmp_path / "b" / "checkpoint-3")
+    )
+    assert torch.equal(weights(straight), weights(stopped))
+    assert torch.equal(weights(straight), weights(resumed))
+
+
+def test_trainer_with_a_class_and_its_arguments(
+    classifier: Build, dataset: list[Batch], tmp_path: Path
+) -> None:
+    model, twin = classifier(), classifier()
+    trainer = transformers.Trainer(
+        model=model,
+        args=arguments(tmp_path / "a", save_strategy="no"),
+        train_dataset=dataset,
+        optimizer_cls_and_kwargs=(LoRAPro, {"model": model, "lr": 1e-2}),
+    )
+    trainer.train()
+    trained(twin, dataset, tmp_path / "b", save_strategy="no").train()
+    assert torch.equal(weights(model), weights(twin))
+
+
+def test_trainer_accumulates(classifier: Build, dataset: list[Batch], tmp_path: Path) -> None:
+    """Two batches of 2 or one of 4: the same steps."""
+    models = classifier(torch.float64), classifier(torch.float64)
+    sizes = (
+        {"per_device_train_batch_size": 4},
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    )
+    for model, size in zip(models, sizes, strict=True):
+        folder = tmp_path / str(len(size))
+        trainer = trained(model, dataset, folder, save_strategy="no", max_steps=3, **size)
+        trainer.model_accepts_loss_kwargs = False  # mean of the losses, not their sum
+        trainer.train()
+    torch.testing.assert_close(weights(models[0]), weights(models[1]))
+
+
+def test_accelerate(classifier: Build, dataset: list[Batch]) -> None:
+    """prepare(), accumulate() and its schedulers: the steps of a plain loop."""
+    plain, prepared = classifier(), classifier()
+    loader = torch.utils.data.DataLoader(dataset, batch_size=2)  # type: ignore[arg-type]
+    optimizer = create_lorapro_optimizer(plain, 1e-2)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    for i, part in enumerate(loader):
+        (plain(**part).loss / 2).backward()
+        if i % 2:
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    own: Any = create_lorapro_optimizer(prepared, 1e-2)
+    own_schedule: Any = torch.optim.lr_scheduler.StepLR(own, 1, 0.5)
+    model, own, loader, own_schedule = accelerator.prepare(prepared, own, loader, own_schedule)
+    for part in loader:
+        with accelerator.accumulate(model):
+            accelerator.backward(model(**part).loss)
+            own.step()
+            own_schedule.step()
+            own.zero_grad()
+    torch.testing.assert_close(weights(plain), weights(prepared))
+    assert own.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == 1e-2 / 4

@@ -12,7 +12,14 @@ from torch import Tensor
 from schmidt.adapters.pairs import Pair
 from schmidt.adapters.rules import Rule, State
 from schmidt.adapters.sharding import whole, write
-from schmidt.adapters.tangent import Directions, Frames, frames, wide
+from schmidt.adapters.tangent import (
+    Directions,
+    Frames,
+    coefficients,
+    frames,
+    projected_square,
+    wide,
+)
 
 
 @dataclass
@@ -24,10 +31,10 @@ class Bucket:
     scaling: Tensor
     """(k, 1, 1)"""
     frames: Frames
-    BtG: Tensor
-    """G_A / s, (k, r, n)"""
-    GAt: Tensor
-    """G_B / s, (k, m, r)"""
+    X: Directions
+    """Ĝ = B·X_A + X_B·A, in gauge zero"""
+    square: Tensor
+    """‖Ĝ‖², (k,)"""
 
     @contextmanager
     def stacked_state(self) -> Iterator[State]:
@@ -76,7 +83,8 @@ def fill(pairs: list[Pair], states: list[State], damping: float) -> Bucket:
     ).view(-1, 1, 1)
     BtG = torch.cat([wide(pair.right(_gradient(pair.A))) for pair in pairs]) / scaling
     GAt = torch.cat([wide(pair.left(_gradient(pair.B))) for pair in pairs]) / scaling
-    return Bucket(pairs, states, scaling, f, BtG, GAt)
+    X = coefficients(f, BtG, GAt)
+    return Bucket(pairs, states, scaling, f, X, projected_square(X, BtG, GAt))
 
 
 def alike(pairs: Iterable[Pair], states: list[State], rule: Rule) -> list[list[int]]:

@@ -24,9 +24,7 @@ from schmidt.adapters.sharding import whole
 from schmidt.adapters.tangent import (
     Directions,
     Gauge,
-    coefficients,
     product_norm,
-    projected_square,
     tangent_norm,
 )
 
@@ -145,8 +143,7 @@ class LoRAPro(Optimizer):
             shrink = (group["clip_norm"] / (self.gradient_norm + 1e-6)).clamp(max=1.0)
         for bucket in buckets:
             if shrink is not None:
-                bucket.BtG *= shrink.to(bucket.BtG)
-                bucket.GAt *= shrink.to(bucket.GAt)
+                bucket.X = Directions(*(x * shrink.to(x) for x in bucket.X))
             self._move(bucket, group)
         for g, parameters in rest:
             adamw_step(g, parameters, self.state, shrink)
@@ -185,7 +182,7 @@ class LoRAPro(Optimizer):
         step = self.state[bucket.pairs[0].A]["step"]
         now = Moments(tuple(group["betas"]), group["eps"], group["gauge"], step)
         with bucket.stacked_state() as state:
-            D = rule.direction(f, bucket.BtG, bucket.GAt, s, state, now)
+            D = rule.direction(f, bucket.X, s, state, now)
             # lr²/s·D_B·D_A against lr·(B·D_A + D_B·A)
             linear = tangent_norm(f, D).view_as(s)
             second = lr * product_norm(D).view_as(s) / s.abs()
@@ -259,10 +256,7 @@ def _trainable(model: nn.Module | Iterable[Pair], rest: Iterable[nn.Parameter]) 
 
 def _norm(buckets: list[Bucket], rest: list[Tensor]) -> Tensor | None:
     """√(Σ‖Ĝ‖² + Σ‖g‖²), on the device of the first pair."""
-    squares = []
-    for b in buckets:
-        H = coefficients(b.frames, b.BtG, b.GAt)
-        squares.append(projected_square(H, b.BtG, b.GAt).sum())
+    squares = [bucket.square.sum() for bucket in buckets]
     squares += [whole(p.grad).float().square().sum() for p in rest if p.grad is not None]
     if not squares:
         return None

@@ -1,7 +1,8 @@
 """How a step follows from the gradients of a pair: one rule per mode of the optimizer.
 
-A rule sees stacks of pairs of equal shape. It is given BᵀG and GAᵀ – the gradients of A and B over
-s – and answers with D = (D_A, D_B): the weight is to move along −(B·D_A + D_B·A).
+A rule sees stacks of pairs of equal shape. It is given X = (X_A, X_B), the coefficients of the
+gradient Ĝ = B·X_A + X_B·A in gauge zero, and answers with D = (D_A, D_B): the weight is to move
+along −(B·D_A + D_B·A).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from schmidt.adapters.moments import quotient, square_means
-from schmidt.adapters.tangent import Directions, Frames, Gauge, coefficients
+from schmidt.adapters.tangent import Directions, Frames, Gauge, coefficients, regauge, stacked
 
 State = dict[str, Tensor]
 
@@ -54,7 +55,7 @@ class Rule(ABC):
 
     @abstractmethod
     def direction(
-        self, f: Frames, BtG: Tensor, GAt: Tensor, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
     ) -> Directions:
         """D, and the moments updated in place."""
 
@@ -69,9 +70,9 @@ class SGD(Rule):
         return {}
 
     def direction(
-        self, f: Frames, BtG: Tensor, GAt: Tensor, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
     ) -> Directions:
-        return coefficients(f, BtG, GAt, now.gauge)
+        return regauge(f, X, now.gauge)
 
 
 class AdamFull(Rule):
@@ -92,10 +93,9 @@ class AdamFull(Rule):
         }
 
     def direction(
-        self, f: Frames, BtG: Tensor, GAt: Tensor, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
     ) -> Directions:
         first, second, (beta1, beta2) = state["first"], state["second"], now.betas
-        X = coefficients(f, BtG, GAt)
         G = f.B @ X.A + X.B @ f.A
         first.lerp_(G.to(first.dtype), 1 - beta1)
         second.mul_(beta2).addcmul_(G, G, value=1 - beta2)
@@ -124,10 +124,9 @@ class AdamFactored(Rule):
         }
 
     def direction(
-        self, f: Frames, BtG: Tensor, GAt: Tensor, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
     ) -> Directions:
         beta1, beta2 = now.betas
-        X = coefficients(f, BtG, GAt)
         rows, columns = square_means(f, X)
         state["rows"].lerp_(rows, 1 - beta2)
         state["columns"].lerp_(columns, 1 - beta2)
@@ -138,12 +137,10 @@ class AdamFactored(Rule):
         return quotient(f, M, state["rows"] / c2, state["columns"] / c2, now.eps, now.gauge)
 
     def carry(self, old: Frames, new: Frames, state: State) -> None:
-        M_A, M_B = state["first_A"], state["first_B"]
-        BtM = (new.B.mT @ old.B) @ M_A + (new.B.mT @ M_B) @ old.A
-        MAt = old.B @ (M_A @ new.A.mT) + M_B @ (old.A @ new.A.mT)
-        M = coefficients(new, BtM, MAt)
-        M_A.copy_(M.A)
-        M_B.copy_(M.B)
+        L, R = stacked(old, Directions(state["first_A"], state["first_B"]))
+        M = coefficients(new, (new.B.mT @ L) @ R, L @ (R @ new.A.mT))
+        state["first_A"].copy_(M.A)
+        state["first_B"].copy_(M.B)
 
 
 class AdamEfficient(Rule):
@@ -158,11 +155,11 @@ class AdamEfficient(Rule):
         }
 
     def direction(
-        self, f: Frames, BtG: Tensor, GAt: Tensor, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
     ) -> Directions:
         (beta1, beta2), (c1, c2) = now.betas, now.corrections
         found = []
-        for side, D in zip("AB", coefficients(f, BtG, GAt, now.gauge), strict=True):
+        for side, D in zip("AB", regauge(f, X, now.gauge), strict=True):
             H, first, second = D / scaling, state[f"first_{side}"], state[f"second_{side}"]
             first.lerp_(H, 1 - beta1)
             second.mul_(beta2).addcmul_(H, H, value=1 - beta2)

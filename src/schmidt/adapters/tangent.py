@@ -118,16 +118,18 @@ def coefficients(f: Frames, BtX: Tensor, XAt: Tensor, gauge: Gauge = "zero") -> 
         gauge: see the module; this is (2) with s = 1.
     """
     D_A = f.columns.inverse @ BtX
-    D_B = XAt @ f.rows.inverse
-    if gauge == "symmetric":
-        return Directions(D_A - 0.5 * on_rows(f, D_A), D_B - 0.5 * on_columns(f, D_B))
-    D_A = D_A - on_rows(f, D_A)
+    return regauge(f, Directions(D_A - on_rows(f, D_A), XAt @ f.rows.inverse), gauge)
+
+
+def regauge(f: Frames, D: Directions, gauge: Gauge) -> Directions:
+    """The same tangent in another gauge, from gauge zero."""
     if gauge == "zero":
-        return Directions(D_A, D_B)
-    if gauge != "sylvester":
+        return D
+    if gauge not in GAUGES:
         raise ValueError(f"gauge must be one of {GAUGES}, got {gauge!r}")
-    C = _sylvester(f, f.B.mT @ D_B)
-    return Directions(D_A + C @ f.A, D_B - f.B @ C)
+    overlap = f.B.mT @ D.B
+    C = 0.5 * f.columns.inverse @ overlap if gauge == "symmetric" else _sylvester(f, overlap)
+    return Directions(D.A + C @ f.A, D.B - f.B @ C)
 
 
 def _sylvester(f: Frames, right: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def memory_table(
     shapes.
 
     Other weights, activations and temporary arrays are not counted. ``adamw-factored`` holds the
-    momentum as a pair of factors, the pair that it belongs to, and row and column sums.
+    momentum as a pair of factors, and row and column sums of the second moments.
 
     Args:
         shapes: (out, in) of each adapted matrix; see :func:`linear_shapes`, :func:`decoder_shapes`.
@@ -120,7 +120,7 @@ def memory_table(
         "LoRA, AdamW": 2 * pair,
         "LoRA-Pro, sgd": 0,
         "LoRA-Pro, adamw-efficient": 2 * pair,
-        "LoRA-Pro, adamw-factored": 2 * pair + edges,
+        "LoRA-Pro, adamw-factored": pair + edges,
         "LoRA-Pro, adamw-full": 2 * dense,
     }
     adapted = [

@@ -91,10 +91,13 @@ def carry(model: PeftModel, adapter: str, pairs: Iterable[Pair]) -> str:
             layer: Any = pair.module
             layer.scaling[name] = layer.scaling[adapter]
             # PEFT trains what is active, and looks here for exceptions
-            frozen = {**layer.frozen_peft_weight_names, name: tuple(f for p in FACTORS for f in p)}
-            layer.frozen_peft_weight_names = frozen
+            exceptions = getattr(layer, "frozen_peft_weight_names", {})
+            layer.frozen_peft_weight_names = {**exceptions, name: sum(FACTORS, ())}
     tuner: Any = model.base_model
     tuner.set_adapter([adapter, name])
+    for pair in pairs:  # releases of PEFT before 0.20 do not look there
+        for factor in weights(pair.module, name):
+            factor.requires_grad_(False)
     return name
 
 

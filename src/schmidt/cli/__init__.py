@@ -11,6 +11,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import tyro
 
     from schmidt.cli.compare import compare
+    from schmidt.cli.finetune import finetune
     from schmidt.cli.problems import problems
     from schmidt.cli.reproduce import reproduce
     from schmidt.cli.retrieve import retrieve
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "compare": compare,
                 "reproduce": reproduce,
                 "retrieve": retrieve,
+                "finetune": finetune,
                 "problems": problems,
             },
             prog="schmidt",

@@ -3,6 +3,14 @@
 from matplotlib.figure import Figure
 
 from schmidt.plotting.comparison import bands, bars
+from schmidt.plotting.finetune import (
+    Curve,
+    Dot,
+    Look,
+    fine_tuning_curves,
+    fine_tuning_results,
+    fine_tuning_sweep,
+)
 from schmidt.plotting.functions import function_curves, function_images
 from schmidt.plotting.grids import grid_solvers
 from schmidt.plotting.history import search, training_curve
@@ -20,14 +28,20 @@ from schmidt.plotting.spectra import bounds, complex_spectrum, orthogonality, sp
 from schmidt.plotting.style import finish
 
 __all__ = [
+    "Curve",
+    "Dot",
     "Figure",
     "Line",
+    "Look",
     "Tile",
     "bands",
     "bars",
     "bounds",
     "complex_spectrum",
     "errors",
+    "fine_tuning_curves",
+    "fine_tuning_results",
+    "fine_tuning_sweep",
     "finish",
     "function_curves",
     "function_images",

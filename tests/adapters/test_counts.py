@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from schmidt.adapters import (
     adapter_parameters,
+    create_lorapro_optimizer,
     decoder_shapes,
     find_pairs,
     linear_shapes,
@@ -28,20 +30,37 @@ def test_parameters_are_those_that_peft_makes(classifier: Build) -> None:
     assert adapter_parameters(shapes, 4) == found
 
 
-def test_state_of_adamw(classifier: Build, batch: dict[str, Tensor]) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LoRA, AdamW",
+        "LoRA-Pro, sgd",
+        "LoRA-Pro, adamw-efficient",
+        "LoRA-Pro, adamw-factored",
+        "LoRA-Pro, adamw-full",
+    ],
+)
+def test_states_are_as_large_as_the_table_says(
+    classifier: Build, batch: dict[str, Tensor], name: str
+) -> None:
     model = classifier()
     pairs = find_pairs(model)
-    optimizer = torch.optim.AdamW([p for pair in pairs for p in (pair.A, pair.B)])
+    mode: Any = name.partition(", ")[2]
+    optimizer = (
+        torch.optim.AdamW([p for pair in pairs for p in (pair.A, pair.B)])
+        if mode == "AdamW"
+        else create_lorapro_optimizer(pairs, mode=mode)
+    )
     model(**batch).loss.backward()
     optimizer.step()
     held = sum(
         v.numel() * v.element_size()
         for state in optimizer.state.values()
-        for k, v in state.items()
-        if k != "step"
+        for v in state.values()
+        if isinstance(v, Tensor) and v.ndim
     )
     table = {m.method: m for m in memory_table([p.shape for p in pairs], 4)}
-    assert table["LoRA, AdamW"].state == held
+    assert table[name].state == held
 
 
 def test_a_model_of_seven_billion_parameters() -> None:

@@ -332,6 +332,11 @@ def test_pairs_without_gradients_rest() -> None:
     assert [optimizer.state[p.A]["step"] for p in pairs] == [2, 1]
 
 
+def test_says_what_it_trains() -> None:
+    optimizer = create_lorapro_optimizer([pair()], 1e-3, rest=[nn.Parameter(draw(2))])
+    assert repr(optimizer) == "LoRAPro('adamw-factored', lr=0.001, 1 pairs, 1 other parameters)"
+
+
 def test_half_precision_moments_are_smaller_and_close() -> None:
     p, gradients = pair(), [draw(M, N) for _ in range(4)]
     other = copy.deepcopy(p)

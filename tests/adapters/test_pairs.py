@@ -186,6 +186,21 @@ def test_refuses_a_merged_adapter(mixed: Build) -> None:
     assert find_pairs(model)
 
 
+def test_refuses_what_is_not_a_product(mixed: Build) -> None:
+    """AdaLoRA has a diagonal between its factors; QA-LoRA pools its inputs."""
+    ada = peft.get_peft_model(
+        nn.Sequential(nn.Linear(4, 4)),  # type: ignore[arg-type]
+        peft.AdaLoraConfig(target_modules=["0"], total_step=10),
+    )
+    with pytest.raises(ValueError, match="AdaLoRA trains"):
+        find_pairs(ada)
+    model: Any = mixed(target_modules=["linear"])
+    layer: Any = find_pairs(model)[0].module
+    layer.lora_variant["default"] = type("QALoraLinearVariant", (), {})()
+    with pytest.raises(ValueError, match="QALoraLinearVariant changes how the factors act"):
+        find_pairs(model)
+
+
 def factor(*shape: int, device: str = "cpu") -> nn.Parameter:
     return nn.Parameter(torch.ones(shape, device=device))
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs
+from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs, lora_ga
 from schmidt.adapters.rules import RULES
 
 Build = Callable[..., nn.Module]
@@ -160,6 +160,21 @@ def test_half_precision_bases_with_single_precision_adapters(batch: Batch) -> No
     assert losses[-1] < 0.6 * losses[0]
     assert {p.A.dtype for p in find_pairs(model)} == {torch.float32}
     assert base[0].base_layer.weight.dtype == torch.bfloat16
+
+
+def test_after_a_lora_ga_start(classifier: Build, batch: Batch) -> None:
+    """The frozen adapter that carries the start's difference is left alone."""
+    model = classifier(torch.float64, r=2)
+    before = model(**batch).loss.item()
+    lora_ga(model, [batch])
+    assert model(**batch).loss.item() == pytest.approx(before)
+    frozen = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
+    optimizer = create_lorapro_optimizer(model, 1e-2)
+    for _ in range(5):
+        step(model, optimizer, batch)
+    assert model(**batch).loss.item() < before
+    now = dict(model.named_parameters())
+    assert all(torch.equal(p, now[n]) for n, p in frozen.items())
 
 
 class Int8Linear(nn.Linear):

@@ -116,6 +116,14 @@ class LoRAPro(Optimizer):
                 groups.append({"params": chosen, "lr": lr_of, "weight_decay": decay_of})
         super().__init__(groups, {**shared, "role": "rest"})
 
+    def __repr__(self) -> str:
+        group, others = self.param_groups[0], self.param_groups[1:]
+        rest = sum(len(g["params"]) for g in others)
+        return (
+            f"{type(self).__name__}({group['mode']!r}, lr={group['lr']:.3g}, "
+            f"{len(group['pairs'])} pairs, {rest} other parameters)"
+        )
+
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step. A closure is evaluated once, before the step, and its loss returned.

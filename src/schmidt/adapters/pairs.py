@@ -98,7 +98,7 @@ def find_pairs(model: nn.Module) -> tuple[Pair, ...]:
     Raises:
         ValueError: there is no LoRA layer; no pair is trainable; one factor is frozen and its
             partner is not; a layer is merged; the factors lie on different devices; two pairs share
-            a parameter.
+            a parameter; a variant of LoRA in which the change of the weight is not s·B·A.
     """
     layers = [(name, m) for name, m in model.named_modules() if _is_lora(m)]
     if not layers:
@@ -223,6 +223,7 @@ def _pairs_of(name: str, layer: Any) -> Iterator[Pair]:
                     f"{name}: the adapter {layer.merged_adapters} is merged into the base weight, "
                     "and no gradient reaches it; call model.unmerge_adapter() first"
                 )
+            _refuse_other_formulas(name, layer, adapter)
             kind, blocks = _kind(layer, A, left[adapter])
             yield Pair(
                 name=f"{name}.{adapter}",
@@ -235,6 +236,21 @@ def _pairs_of(name: str, layer: Any) -> Iterator[Pair]:
                 adapter=adapter,
                 module=layer,
             )
+
+
+def _refuse_other_formulas(name: str, layer: Any, adapter: str) -> None:
+    """Variants in which the factors do not act as W0 + s·B·A on what they are given."""
+    if hasattr(layer, "lora_E"):
+        raise ValueError(
+            f"{name}: AdaLoRA trains B·diag(E)·A and masks its ranks as it goes, so B·A is not the "
+            "change of the weight; use LoraConfig, if need be with a rank_pattern from AdaLoRA"
+        )
+    variant = type(getattr(layer, "lora_variant", {}).get(adapter)).__name__
+    if not variant.startswith(("NoneType", "Dora", "ALora")):
+        raise ValueError(
+            f"{name}: {variant} changes how the factors act, so their gradients are not s·BᵀG and "
+            "s·GAᵀ; use plain LoRA, rsLoRA, DoRA or aLoRA, or train it with torch.optim.AdamW"
+        )
 
 
 def _kind(layer: Any, A: Tensor, left: Any) -> tuple[Kind, int]:

@@ -3,13 +3,15 @@
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from schmidt import compare, nesting, operators, problems
+from schmidt import compare, matrices, nesting, operators, problems
 from schmidt.factorization import Factorization
+from schmidt.matrices import svd
 from schmidt.problems import solve
 
 if TYPE_CHECKING:
     from schmidt.dependence import CDK, LinearCDK
     from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.matrices.semantic import SemanticIndex
 
 __version__ = version("schmidt")
 __all__ = [
@@ -17,12 +19,15 @@ __all__ = [
     "Factorization",
     "LinearCDK",
     "MatrixCompletion",
+    "SemanticIndex",
     "__version__",
     "compare",
+    "matrices",
     "nesting",
     "operators",
     "problems",
     "solve",
+    "svd",
 ]
 
 
@@ -36,4 +41,8 @@ def __getattr__(name: str) -> Any:
         from schmidt.matrices import completion
 
         return completion.MatrixCompletion
+    if name == "SemanticIndex":
+        from schmidt.matrices import semantic
+
+        return semantic.SemanticIndex
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

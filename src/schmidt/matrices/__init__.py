@@ -1,0 +1,12 @@
+"""Matrices: the best rank-k approximation with a certificate, and what is built on it."""
+
+from schmidt.matrices.certificate import Certificate
+from schmidt.matrices.krylov import NotConvergedError
+from schmidt.matrices.svd import ToleranceError, svd
+
+__all__ = [
+    "Certificate",
+    "NotConvergedError",
+    "ToleranceError",
+    "svd",
+]

@@ -1,0 +1,200 @@
+"""Matrices larger than memory, as blocks of rows: read once, or twice.
+
+Twice where blocks can be had again (a list, or a function that returns an iterator): the first pass
+finds the right singular vectors, the second the left ones and the error. Up to ``WIDE`` columns the
+first pass is a QR decomposition of everything, and exact; beyond, an :class:`Incremental` SVD.
+Once for an iterator: an incremental SVD that remembers its left rotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from schmidt.matrices.incremental import Incremental
+from schmidt.matrices.source import Dense, Source, Sparse, squared_norm
+from schmidt.matrices.triplets import Triplets
+
+WIDE = 2048
+"""Columns up to which the triangular factor of all rows is kept, (n, n)."""
+KEPT = 64
+"""Triplets that an incremental SVD keeps beyond those that are asked for, at least."""
+
+
+class Rows(Source):
+    """What all matrices of row blocks have in common: one triplet solver, no further products."""
+
+    structure = "blocks"
+    probes = False
+
+    def __init__(self, first: Any) -> None:
+        block = _block(first)
+        self.dtype, self.device = block.dtype, block.device
+        self._numpy = not isinstance(first, Tensor)
+        self._columns = block.shape[1]
+        self._rows, self.norm2 = 0, 0.0
+
+    def apply(self, X: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def give(self, result: Tensor) -> Any:
+        return result.numpy() if self._numpy else result
+
+    def _read(self, blocks: Iterable[Any]) -> Iterator[Source]:
+        """Checked blocks; counts rows and energy on the way."""
+        for number, given in enumerate(blocks):
+            block = _block(given)
+            if block.shape[1] != self._columns:
+                raise ValueError(
+                    f"block {number} has {block.shape[1]} columns, the first has {self._columns}"
+                )
+            if block.dtype != self.dtype:
+                raise ValueError(f"block {number} is {block.dtype}, the first is {self.dtype}")
+            assert block.norm2 is not None
+            self.norm2 = (self.norm2 or 0.0) + block.norm2
+            self._rows += block.shape[0]
+            yield block
+
+
+class Twice(Rows):
+    """Blocks that can be read again.
+
+    Args:
+        blocks: returns a new iterator over blocks (r_i, n).
+        rank: how many triplets are wanted; more can be had up to ``WIDE`` columns.
+    """
+
+    def __init__(self, blocks: Callable[[], Iterable[Any]], rank: int, seed: int) -> None:
+        self.blocks, self.rank = blocks, rank
+        super().__init__(_first(blocks()))
+        n = self._columns
+        self._exact = n <= WIDE
+        triangle = torch.empty(0, n, dtype=self.dtype, device=self.device)
+        self._state = Incremental(max(2 * rank, rank + KEPT), seed=seed)
+        for block in self._read(blocks()):
+            if self._exact:
+                triangle = torch.linalg.qr(torch.cat([triangle, block.dense()])).R
+            else:
+                self._state.update(block)
+        self.shape = (self._rows, n)
+        if self._exact:
+            _, s, vh = torch.linalg.svd(triangle, full_matrices=False)
+            self._values, self._right = s, vh.mH.resolve_conj()
+        else:
+            assert self._state.values is not None
+            assert self._state.right is not None
+            self._values, self._right = self._state.values, self._state.right
+
+    @property
+    def most(self) -> int:
+        return self._right.shape[1]
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
+        """The second pass: W = A V, AᴴW, and a Rayleigh–Ritz step in the span of V."""
+        V = self._right[:, : rank if self._exact else None]
+        left, Z = [], torch.zeros_like(V)
+        for block in self._again():
+            image = block.apply(V)
+            left.append(image)
+            Z += block.adjoint(image)
+        Q, R = torch.linalg.qr(torch.cat(left))
+        inner, s, rotation = torch.linalg.svd(R)
+        turn = rotation.mH.resolve_conj()
+        known = s > 1e3 * torch.finfo(s.dtype).eps * s[0]
+        safe = torch.where(known, s, torch.ones_like(s))
+        outside = torch.linalg.vector_norm((Z @ turn) / safe - (V @ turn) * s, dim=0)
+        residuals = torch.where(known, outside, s)  # of vectors that are rounding
+        settings = {"solver": "blocks", "passes": 2, "exact": self._exact}
+        spectrum = self._values if self._exact else None
+        return Triplets(Q @ inner, s, V @ turn, residuals, spectrum, 0, settings)
+
+    def _again(self) -> Iterator[Source]:
+        seen = 0
+        for given in self.blocks():
+            block = _block(given)
+            seen += block.shape[0]
+            yield block
+        if seen != self.shape[0]:
+            raise ValueError(
+                f"the second pass over the blocks gave {seen} rows, the first {self.shape[0]}; "
+                "a function must return a new iterator over the same blocks every time"
+            )
+
+
+class Once(Rows):
+    """Blocks that come once. Values are a little too small, by what was dropped on the way."""
+
+    def __init__(self, blocks: Iterator[Any], rank: int, seed: int) -> None:
+        first = next(blocks, None)
+        if first is None:
+            raise ValueError("there are no blocks")
+        super().__init__(first)
+        self._state = Incremental(max(2 * rank, rank + KEPT), seed=seed)
+        self._turns: list[tuple[int, Tensor]] = []
+        for block in self._read(_chain(first, blocks)):
+            old = 0 if self._state.values is None else len(self._state.values)
+            self._turns.append((old, self._state.update(block)))
+        self.shape = (self._rows, self._columns)
+
+    @property
+    def most(self) -> int:
+        return 0 if self._state.values is None else len(self._state.values)
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
+        """Left vectors from the rotations, last block first."""
+        s, V = self._state.values, self._state.right
+        assert s is not None
+        assert V is not None
+        turn, parts = torch.eye(len(s), dtype=self.dtype, device=self.device), []
+        for old, rotation in reversed(self._turns):
+            together = rotation @ turn
+            turn = together[:old]
+            parts.append(together[old:])
+        left = torch.cat(parts[::-1])
+        # Aᴴu = s v; of A v − s u it is known that it is no larger than all that was dropped
+        assert self.norm2 is not None
+        dropped = max(self.norm2 - float(s.double().square().sum()), 0.0) ** 0.5
+        residuals = torch.full_like(s, dropped)
+        settings = {"solver": "blocks", "passes": 1, "kept": len(s)}
+        return Triplets(left, s, V, residuals, None, 0, settings)
+
+
+def row_blocks(A: Any, rank: int, seed: int) -> Rows:
+    """Blocks of rows as a source: a list, a function that returns an iterator, or an iterator."""
+    if isinstance(A, Iterator):
+        return Once(A, rank, seed)
+    if callable(A):
+        return Twice(A, rank, seed)
+    return Twice(lambda: iter(A), rank, seed)
+
+
+def _block(given: Any) -> Source:
+    if scipy.sparse.issparse(given):
+        return Sparse(given)
+    if isinstance(given, (np.ndarray, Tensor)):
+        return Dense(given)
+    raise ValueError(
+        f"blocks must be arrays, tensors or sparse matrices, got {type(given).__name__}"
+    )
+
+
+def _first(blocks: Iterable[Any]) -> Any:
+    for block in blocks:
+        return block
+    raise ValueError("there are no blocks")
+
+
+def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+__all__ = ["Once", "Rows", "Twice", "row_blocks", "squared_norm"]

@@ -1,0 +1,129 @@
+"""dask arrays: products run on dask's engine, and nothing of m rows is kept on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import torch
+from torch import Tensor
+
+from schmidt.matrices.krylov import Columns, NotConvergedError, accurate, block_size, converged
+from schmidt.matrices.orthonormal import extend, orthonormalize, random_normal
+from schmidt.matrices.source import Source, checked
+from schmidt.matrices.triplets import Triplets
+
+SPACE = 40
+"""Largest dimension of the Krylov space, in multiples of the rank."""
+
+
+class Chunked(Source):
+    """A dask array (m, n) of any chunks.
+
+    The right side, a basis of some hundred columns of length n, and single blocks of length m are
+    held here; the left side stays a dask array, as an expression that nobody has computed yet.
+    """
+
+    structure = "dask"
+
+    def __init__(self, A: Any) -> None:
+        if not isinstance(A, da.Array):
+            raise ValueError(
+                f"expected a dask array, got {type(A).__name__}: call .to_dask_array()"
+            )
+        A = A.astype(float) if A.dtype.kind in "biu" else A
+        self.array = A
+        if any(np.isnan(size) for size in A.shape):
+            raise ValueError("the dask array has unknown chunk sizes: call A.compute_chunk_sizes()")
+        self.dtype = checked(torch.from_numpy(np.empty((1, 1), A.dtype)), A.shape).dtype
+        self.shape, self.device = (int(A.shape[0]), int(A.shape[1])), torch.device("cpu")
+        kind = np.complex128 if self.dtype.is_complex else np.float64
+        self.norm2 = float((abs(A.astype(kind)) ** 2).sum().compute())
+        if not np.isfinite(self.norm2):
+            raise ValueError("the matrix holds NaN or Inf: remove or fill them")
+
+    def apply(self, X: Tensor) -> Tensor:
+        return torch.from_numpy(
+            np.ascontiguousarray((self.array @ X.resolve_conj().numpy()).compute())
+        )
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        # chunks of Y as those of A's rows, so that every task meets one block of each
+        rows = da.from_array(Y.resolve_conj().numpy(), chunks=(self.array.chunks[0], -1))
+        return torch.from_numpy(np.ascontiguousarray((self.array.conj().T @ rows).compute()))
+
+    def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
+        """A V diag(s)⁻¹, not computed; zero columns where s is rounding."""
+        s = values.numpy()
+        known = s > 1e2 * np.finfo(s.dtype).eps * s[0]
+        return self.array @ (right.numpy() * np.where(known, 1 / np.where(known, s, 1), 0))
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
+        """Block Lanczos on AᴴA, so that only right sides are held; then Rayleigh–Ritz with A.
+
+        One pass over A per step. Values below 1e-5 σ₁ are out of reach of AᴴA.
+        """
+        n = self.shape[1]
+        generator = torch.Generator().manual_seed(seed)
+        b = min(block_size(rank), n)
+        V, _ = orthonormalize(random_normal(n, b, self.empty(), generator))
+        basis, G = Columns(V), V.new_empty(0, 0)
+        while True:
+            Z = self._normal(basis.last)
+            width = min(b, n - basis.size)
+            G = _bordered(G, basis.all.mH @ Z)
+            if width:
+                _, Q, R = extend(basis.all, Z, generator)
+            else:
+                R = torch.zeros_like(G[:b, :b])
+            if basis.size >= rank:
+                values, vectors = torch.linalg.eigh((G + G.mH) / 2)
+                s = values.flip(0)[:rank].clamp_min(0).sqrt()
+                x = vectors.flip(1)[:, :rank]
+                outside = torch.linalg.vector_norm(R @ x[-R.shape[1] :], dim=0)
+                rest = float(values.clamp_min(0)[:-rank].sum()) / basis.size
+                if converged(s, outside, rest, accuracy) or not width:
+                    break
+                if basis.size + width > max(SPACE * rank, 400):
+                    break
+            basis.append(Q[:, :width])
+        found = self._rayleigh_ritz((basis.all @ x).numpy())
+        if not accurate(found, accuracy):
+            assert found.residuals is not None
+            worst = float((found.residuals / found.values[0]).max())
+            raise NotConvergedError(
+                f"dask: residuals up to {worst:.1e} σ₁ are left in a Krylov space of dimension "
+                f"{basis.size}; a lower accuracy= or another rank may help"
+            )
+        settings = {"solver": "dask", "block": b, "dimension": basis.size}
+        return replace(found, settings=settings)
+
+    def _normal(self, X: Tensor) -> Tensor:
+        """AᴴA X in one pass."""
+        Y = self.array @ X.resolve_conj().numpy()
+        return torch.from_numpy(np.ascontiguousarray((self.array.conj().T @ Y).compute()))
+
+    def _rayleigh_ritz(self, right: np.ndarray) -> Triplets:
+        V = np.linalg.qr(right)[0]
+        image = self.array @ V
+        _, R = da.linalg.tsqr(image.rechunk((self.array.chunks[0], -1)))
+        Z = self.array.conj().T @ image
+        R, Z = da.compute(R, Z)
+        _, s, rotation = np.linalg.svd(R)
+        turn = rotation.conj().T
+        V, Z = V @ turn, Z @ turn
+        known = s > 1e3 * np.finfo(s.dtype).eps * s[0]
+        outside = np.linalg.norm(Z / np.where(known, s, 1) - V * s, axis=0)
+        residuals = np.where(known, outside, s).astype(s.dtype)
+        s, V = np.ascontiguousarray(s), np.ascontiguousarray(V)
+        return Triplets(
+            None, torch.from_numpy(s), torch.from_numpy(V), torch.from_numpy(residuals), None
+        )
+
+
+def _bordered(G: Tensor, column: Tensor) -> Tensor:
+    """The Hermitian matrix with one more block column."""
+    d = len(G)
+    return torch.cat([torch.cat([G, column[:d]], 1), column.mH], 0) if d else column

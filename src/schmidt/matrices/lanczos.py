@@ -1,0 +1,144 @@
+"""Lanczos bidiagonalisation for sparse matrices and operators: PROPACK, with ARPACK behind it.
+
+scipy's front end to PROPACK hands it tol², and runs it with restarts in a space of dimension 10 k,
+which are slow for spectra that decay and fail without a word for spectra that do not. This calls
+the routine below the front end, without restarts: the space grows until the triplets have
+converged. Where that fails, or is not there, ARPACK takes over. Residuals are always measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+
+from schmidt.matrices.krylov import NotConvergedError, accurate
+from schmidt.matrices.orthonormal import orthonormalize
+from schmidt.matrices.source import Source
+from schmidt.matrices.triplets import Triplets
+
+MEMORY = 2**31
+"""Bytes that PROPACK's basis may take."""
+
+
+def lanczos(
+    source: Source, rank: int, *, accuracy: float = 1e-6, seed: int = 0, solver: str | None = None
+) -> Triplets:
+    """The leading triplets of a sparse matrix or an operator.
+
+    Args:
+        source: A (m, n), on the CPU.
+        rank: k < min(m, n).
+        accuracy: relative, of the singular values.
+        seed: of the starting vector.
+        solver: "propack" or "arpack"; default the first that succeeds.
+
+    Raises:
+        NotConvergedError: no solver succeeded; says what each of them said.
+    """
+    operator = _Counting(source)
+    start = np.random.default_rng(seed).standard_normal(max(source.shape))
+    said = []
+    for name in (solver,) if solver else ("propack", "arpack"):
+        try:
+            right = (_propack if name == "propack" else _arpack)(operator, rank, accuracy, start)
+        except SystemError:
+            raise operator.error or RuntimeError("PROPACK failed without a reason") from None
+        except (np.linalg.LinAlgError, RuntimeError, ImportError) as error:
+            said.append(f"{name}: {str(error).splitlines()[0]}")
+            continue
+        found = rayleigh_ritz(source, torch.from_numpy(right), operator.count, {"solver": name})
+        if accurate(found, accuracy):
+            return found
+        assert found.residuals is not None
+        worst = float((found.residuals / found.values[0]).max())
+        said.append(f"{name}: residuals up to {worst:.1e} σ₁ are left")
+    raise NotConvergedError("; ".join(said))
+
+
+def rayleigh_ritz(
+    source: Source, right: torch.Tensor, products: int = 0, settings: dict[str, Any] | None = None
+) -> Triplets:
+    """The triplets of A restricted to span(right): A v = s u to rounding; the rest is measured.
+
+    Args:
+        right: (n, k) linearly independent columns.
+    """
+    V, _ = orthonormalize(right)
+    Q, R = orthonormalize(source.apply(V))
+    inner, s, rotation = torch.linalg.svd(R)
+    left, right = Q @ inner, V @ rotation.mH.resolve_conj()
+    residuals = torch.linalg.vector_norm(source.adjoint(left) - right * s, dim=0)
+    products += 2 * V.shape[1]
+    return Triplets(left, s, right, residuals, None, products, settings or {})
+
+
+class _Counting(scipy.sparse.linalg.LinearOperator):
+    """Products with single vectors, counted."""
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.count = source, 0
+        self.error: BaseException | None = None
+        super().__init__(source.empty().numpy().dtype, source.shape)
+
+    def _matvec(self, x: np.ndarray) -> np.ndarray:
+        self.count += 1
+        return self._product(self.source.apply, x)
+
+    def _rmatvec(self, x: np.ndarray) -> np.ndarray:
+        self.count += 1
+        return self._product(self.source.adjoint, x)
+
+    def _product(self, product: Any, x: np.ndarray) -> np.ndarray:
+        column = torch.from_numpy(np.asarray(x, self.dtype).reshape(-1, 1))
+        try:
+            return product(column).numpy()[:, 0]
+        except BaseException as error:  # Ctrl-C too: PROPACK turns all of them into SystemError
+            self.error = error
+            raise
+
+
+def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
+    from scipy.sparse.linalg._svdp import _svdp
+
+    m, n = A.shape
+    room = MEMORY // (A.dtype.itemsize * (m + n))
+    space = min(max(40 * rank, 400), max(room, 4 * rank), m, n)
+    # the bound that PROPACK stops by is of second order, like the error of its values
+    tol = max(accuracy, 10 * float(np.finfo(A.dtype).eps))
+    _, _, vh, _ = _svdp(
+        A,
+        rank,
+        irl_mode=False,
+        kmax=space,
+        tol=tol,
+        v0=start[:m].astype(A.dtype),
+        rng=np.random.default_rng(0),
+    )
+    if not np.isfinite(vh).all():
+        raise np.linalg.LinAlgError("NaN in the singular vectors")
+    return np.ascontiguousarray(vh.conj().T)
+
+
+def _arpack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
+    small = min(A.shape)
+    vectors: np.ndarray
+    for times in (2, 4, 10):
+        try:
+            _, s, vh = scipy.sparse.linalg.svds(
+                A,
+                rank,
+                ncv=min(max(times * rank + 1, 20), small - 1),
+                tol=accuracy,
+                v0=start[:small].astype(A.dtype),
+                solver="arpack",
+                maxiter=small * 10,
+            )
+        except scipy.sparse.linalg.ArpackError as failure:
+            error = failure
+            continue
+        vectors = vh.conj().T
+        return np.ascontiguousarray(vectors[:, np.argsort(-s)])
+    raise error

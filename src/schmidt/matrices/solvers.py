@@ -1,0 +1,91 @@
+"""Which solver finds the leading triplets, by the structure of the matrix and the rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schmidt.matrices.krylov import NotConvergedError, block_krylov
+from schmidt.matrices.lanczos import lanczos
+from schmidt.matrices.lapack import lapack
+from schmidt.matrices.lobpcg import lobpcg
+from schmidt.matrices.source import Source, tall
+from schmidt.matrices.triplets import Triplets
+
+SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")
+SMALL = 400
+"""min(m, n) up to which a full decomposition is the fastest."""
+SHARE = 6
+"""Krylov methods find at most min(m, n)/6 triplets sooner than LAPACK finds all."""
+ENTRIES = 2**27
+"""Entries up to which a matrix may be made dense for LAPACK (1 GiB in float64)."""
+
+
+def solve(
+    source: Source,
+    rank: int,
+    solver: str = "auto",
+    *,
+    preconditioner: Any = None,
+    accuracy: float = 1e-6,
+    seed: int = 0,
+) -> Triplets:
+    """At least ``rank`` triplets by the solver named, or by the one that suits the structure."""
+    own = getattr(source, "solve", None)
+    if own is not None:
+        if solver != "auto":
+            raise ValueError(f"{source.structure} has a solver of its own: leave solver out")
+        found: Triplets = own(rank, accuracy=accuracy, seed=seed)
+        return found
+    if preconditioner is not None and solver not in ("auto", "lobpcg"):
+        raise ValueError(f"a preconditioner is for lobpcg, not for {solver}")
+    if solver == "auto":
+        solver = "lobpcg" if preconditioner is not None else _choice(source, rank)
+    if solver == "lapack":
+        return lapack(source, rank)
+    if solver == "lobpcg":
+        return lobpcg(source, rank, preconditioner, accuracy=accuracy, seed=seed)
+    if solver == "krylov":
+        return _krylov(source, rank, accuracy, seed, None)
+    if solver in ("propack", "arpack"):
+        if source.device.type != "cpu":
+            raise ValueError(f"{solver} works on the CPU only, A is on {source.device}")
+        return lanczos(source, rank, accuracy=accuracy, seed=seed, solver=solver)
+    return _automatic(source, rank, accuracy, seed)
+
+
+def _choice(source: Source, rank: int) -> str:
+    m, n = source.shape
+    little = source.small <= SMALL or SHARE * rank > source.small
+    if little and m * n <= ENTRIES:
+        return "lapack"
+    return "automatic"
+
+
+def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplets:
+    """The fastest, and where it fails the surest."""
+    m, n = source.shape
+    said = []
+    if source.structure != "dense" and rank < source.small:
+        try:
+            return lanczos(source, rank, accuracy=accuracy, seed=seed)
+        except NotConvergedError as error:
+            said.append(str(error))
+    try:
+        # a space of half the dimension costs more than all of LAPACK
+        limit = source.small // 2 if m * n <= ENTRIES else None
+        return _krylov(source, rank, accuracy, seed, limit)
+    except NotConvergedError as error:
+        said.append(f"krylov: {error}")
+    if m * n <= ENTRIES:
+        return lapack(source, rank)
+    raise NotConvergedError(
+        "no solver reached the accuracy ("
+        + "; ".join(said)
+        + "): a lower accuracy= or another rank may help"
+    )
+
+
+def _krylov(source: Source, rank: int, accuracy: float, seed: int, limit: int | None) -> Triplets:
+    upright = tall(source)
+    found = block_krylov(upright, rank, accuracy=accuracy, seed=seed, largest=limit)
+    return found if upright is source else found.adjoint

@@ -1,0 +1,54 @@
+"""Units: matrices whose norm is far from 1 are solved as unit·A, with an A of norm about 1.
+
+Products of four singular values occur on the way, which leave the range of float32 at 10⁹.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from schmidt.matrices.source import Source
+
+COMFORTABLE = 1e4
+
+
+class InUnits(Source):
+    """source/unit, for a power of two, so that no digit changes."""
+
+    def __init__(self, source: Source, unit: float) -> None:
+        self.source, self.unit = source, unit
+        self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
+        self.structure, self.probes = source.structure, source.probes
+        assert source.norm2 is not None
+        self.norm2 = source.norm2 / unit / unit
+
+    def apply(self, X: Tensor) -> Tensor:
+        return self.source.apply(X) / self.unit
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        return self.source.adjoint(Y) / self.unit
+
+    def dense(self) -> Tensor:
+        return self.source.dense() / self.unit
+
+    def give(self, result: Tensor) -> Any:
+        return self.source.give(result)
+
+    def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
+        return self.source.give_left(left, values * self.unit, right)
+
+
+def in_units(source: Source) -> Source:
+    """The source, or source/unit where its norm is known and far from 1.
+
+    Sources with a solver of their own are left as they are: LAPACK inside them has its own units.
+    """
+    if source.norm2 is None or source.norm2 == 0 or hasattr(source, "solve"):
+        return source
+    norm = math.sqrt(source.norm2)
+    if 1 / COMFORTABLE < norm < COMFORTABLE:
+        return source
+    return InUnits(source, 2.0 ** math.frexp(norm)[1])

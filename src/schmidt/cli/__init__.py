@@ -11,10 +11,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import tyro
 
     from schmidt.cli.compare import compare
+    from schmidt.cli.complete import complete
     from schmidt.cli.finetune import finetune
     from schmidt.cli.problems import problems
     from schmidt.cli.reproduce import reproduce
     from schmidt.cli.retrieve import retrieve
+    from schmidt.cli.search import search
     from schmidt.cli.solve import solve
 
     try:
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "reproduce": reproduce,
                 "retrieve": retrieve,
                 "finetune": finetune,
+                "complete": complete,
+                "search": search,
                 "problems": problems,
             },
             prog="schmidt",

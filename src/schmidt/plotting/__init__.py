@@ -3,6 +3,7 @@
 from matplotlib.figure import Figure
 
 from schmidt.plotting.comparison import bands, bars
+from schmidt.plotting.completion import completed, penalty_path
 from schmidt.plotting.finetune import (
     Curve,
     Dot,
@@ -23,6 +24,7 @@ from schmidt.plotting.retrieval import (
     singular_values,
     truncation,
 )
+from schmidt.plotting.semantic import dimensions, semantic_map
 from schmidt.plotting.side_by_side import errors, side_by_side
 from schmidt.plotting.spectra import bounds, complex_spectrum, orthogonality, spectrum
 from schmidt.plotting.style import finish
@@ -37,7 +39,9 @@ __all__ = [
     "bands",
     "bars",
     "bounds",
+    "completed",
     "complex_spectrum",
+    "dimensions",
     "errors",
     "fine_tuning_curves",
     "fine_tuning_results",
@@ -49,8 +53,10 @@ __all__ = [
     "norms",
     "orthogonality",
     "overlaps",
+    "penalty_path",
     "retrieved",
     "search",
+    "semantic_map",
     "side_by_side",
     "singular_values",
     "spectrum",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
@@ -44,7 +45,10 @@ class Words:
 
     def split(self, text: str) -> list[str]:
         """The stems of a text, in order."""
-        return [self._stem(w) for w in self._find(text.lower()) if w not in self._stop]
+        return [self._stem(word) for word in self._words(text)]
+
+    def _words(self, text: str) -> list[str]:
+        return [word for word in self._find(text.lower()) if word not in self._stop]
 
     @property
     def stems(self) -> list[str]:
@@ -63,13 +67,20 @@ class Words:
         self._counter.vocabulary_ = {stem: i for i, stem in enumerate(stems)}
 
     def learn(self, texts: Sequence[str]) -> None:
-        """Take the terms from texts, in alphabetical order, unless the vocabulary was given."""
+        """Take the terms from texts, in alphabetical order, unless the vocabulary was given.
+
+        A term is named by the most frequent word with its stem.
+        """
         if self.terms:
             return
-        found = sorted({word for text in texts for word in self.split(text)})
-        if not found:
+        words = Counter(word for text in texts for word in self._words(text))
+        forms: dict[str, str] = {}
+        for word, _ in words.most_common():
+            forms.setdefault(self._stem(word), word)
+        if not forms:
             raise ValueError("the documents contain no words (after stop words)")
-        self.restore(found, found)
+        stems = sorted(forms)
+        self.restore([forms[stem] for stem in stems], stems)
 
     def count(self, texts: Sequence[str]) -> sparse.csr_array:
         """(texts, terms) how often each term occurs."""

@@ -1,0 +1,210 @@
+"""``schmidt complete``: complete a matrix of ratings."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from schmidt.cli.completion_pictures import draw_completion
+from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
+from schmidt.storage import write_bytes, write_json
+
+if TYPE_CHECKING:
+    from schmidt.matrices.completion import MatrixCompletion
+
+NO_LOW_RANK = 1e12
+NAMES = {
+    "biases": "biases only",
+    "soft-impute": "softImpute, first terms",
+    "fixed-rank": "fixed rank",
+}
+
+
+def _optional(kind: str, default: str) -> Any:
+    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class CompleteOptions:
+    """Which ratings, how, and where to put the results."""
+
+    ratings: Annotated[
+        tyro.conf.Positional[Path | None], _optional("RATINGS.csv", "a planted example")
+    ] = None
+    """A table whose first columns are user, item, rating; a header is allowed."""
+    penalty: Annotated[float | None, _optional("FLOAT", "chosen on held-out ratings")] = None
+    """λ of the nuclear norm."""
+    rank: Annotated[int | None, _optional("INT", "chosen on held-out ratings")] = None
+    """At most so many terms."""
+    validation: float = 0.1
+    """Part of the ratings held out to choose λ and the rank; afterwards all are used."""
+    top: int = 10
+    """Write so many unseen items for each user, best first."""
+    every: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write predictions for all missing places instead."""
+    user: Annotated[str | None, _optional("ID", "the first one")] = None
+    """Print the recommendations for this user."""
+    seed: int = 0
+    """Seed of the held-out part."""
+    out: Annotated[Path | None, _optional("DIR", "schmidt-out/complete-NAME")] = None
+    """Directory for predictions, model, report and pictures."""
+    json: Annotated[Path | None, _optional("PATH", "none")] = None
+    """Also write all numbers to this file (they are always in DIR/report.json)."""
+
+
+def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int:
+    """Predict the missing entries of a matrix of ratings.
+
+    Mean and biases of users and items plus a low-rank matrix, by softImpute; its penalty and rank
+    are chosen on held-out ratings. Prints the held-out error beside that of the biases alone,
+    writes predictions, the factors and pictures.
+    """
+    from schmidt.matrices.completion import MatrixCompletion
+
+    console = Console()
+    data = read_ratings(options.ratings) if options.ratings else planted_ratings(options.seed)
+    if options.top < 1:
+        raise ValueError(f"--top must be at least 1, got {options.top}")
+    if options.user is not None and options.user not in set(data.users):
+        raise ValueError(f"--user {options.user}: there is no such user in {data.name}")
+    start = time.perf_counter()
+    model = MatrixCompletion(
+        penalty=options.penalty,
+        rank=options.rank,
+        validation=options.validation,
+        seed=options.seed,
+        progress=True,
+    ).fit(data.users, data.items, data.values)
+    report = _report(data, model, time.perf_counter() - start)
+    _print(console, data, model, report, options)
+    out = options.out or Path("schmidt-out") / f"complete-{data.name}"
+    write_bytes(out / "predictions.csv", _predictions(model, options.top, options.every))
+    model.save(out / "model.safetensors")
+    write_json(out / "report.json", report)
+    if options.json is not None:
+        write_json(options.json, report)
+    pictures = [path.name for path in draw_completion(model, data, out)]
+    console.print(
+        f"\nresults in [bold]{out}[/]: predictions.csv, model.safetensors, report.json"
+        + "".join(f", {name}" for name in pictures)
+    )
+    return 0
+
+
+def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str, Any]:
+    m, n = len(model.row_ids_), len(model.column_ids_)
+    report: dict[str, Any] = {
+        "data": data.name,
+        "ratings": len(data.values),
+        "users": m,
+        "items": n,
+        "observed": len(data.values) / (m * n),
+        "penalty": model.penalty_,
+        "rank": model.rank_,
+        "seconds": seconds,
+        "settings": model.get_params(),
+    }
+    choice = model.choice_
+    if choice is not None:
+        report |= {
+            "method": choice.method,
+            "held_out": choice.held_out,
+            "validation_rmse": choice.error,
+            "bias_rmse": choice.path.bias_error,
+            "path": [
+                {
+                    "penalty": step.penalty,
+                    "rank": step.rank,
+                    "rmse": step.error,
+                    "best_rmse": float(step.errors.min()),
+                    "best_rank": int(step.errors.argmin()),
+                }
+                for step in choice.path.steps
+            ],
+            "fixed_rank": [] if choice.trial is None else list(choice.trial.tried),
+        }
+    if data.hidden is not None:
+        report |= _against_truth(data, model)
+    return report
+
+
+def _against_truth(data: Ratings, model: MatrixCompletion) -> dict[str, float]:
+    """Root mean square errors at the places that were not shown."""
+    from schmidt.matrices.completion import MatrixCompletion
+
+    assert data.hidden is not None
+    biases = MatrixCompletion(penalty=NO_LOW_RANK).fit(data.users, data.items, data.values)
+    return {
+        "true_rmse": -model.score(*data.hidden),
+        "true_bias_rmse": -biases.score(*data.hidden),
+    }
+
+
+def _print(
+    console: Console,
+    data: Ratings,
+    model: MatrixCompletion,
+    report: dict[str, Any],
+    options: CompleteOptions,
+) -> None:
+    console.print(
+        f"[bold]{data.name}[/]: {report['ratings']} ratings of {report['items']} items by "
+        f"{report['users']} users, {report['observed']:.1%} of the matrix",
+        highlight=False,
+    )
+    table = _table(["", "held out"] + ["all missing"] * (data.hidden is not None))
+    if "method" in report:
+        name = NAMES[report["method"]]
+        lines = [("biases only", "bias_rmse", "true_bias_rmse")]
+        if report["method"] != "biases":
+            penalty = f"λ = {report['penalty']:.3g}"
+            lines.append((f"{name}, rank {model.rank_}, {penalty}", "validation_rmse", "true_rmse"))
+        for label, held, true in lines:
+            table.add_row(label, *(f"{report[key]:.4f}" for key in (held, true) if key in report))
+        console.print("\nroot mean square error")
+        console.print(table)
+        console.print(
+            f"{report['held_out']} ratings were held out to choose λ and the rank, so their error "
+            "is slightly too\ngood; the model is fitted to all ratings. "
+            f"{report['seconds']:.1f} s",
+            highlight=False,
+        )
+        if report["method"] == "biases":
+            console.print("no low-rank part was better than the biases by more than chance")
+    else:
+        console.print(
+            f"λ = {model.penalty_:.3g} as given, rank {model.rank_}, {report['seconds']:.1f} s",
+            highlight=False,
+        )
+    user = options.user or data.users[0]
+    console.print(f"\nbest unseen items for [bold]{user}[/]", highlight=False)
+    table = _table(["item", "prediction"])
+    for item, score in model.recommend(user, 5):
+        table.add_row(item, f"{score:.2f}")
+    console.print(table)
+
+
+def _table(headings: list[str]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if i else "left")
+    return table
+
+
+def _predictions(model: MatrixCompletion, top: int, every: bool) -> bytes:
+    """A table user, item, prediction."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["user", "item", "prediction"])
+    count = len(model.column_ids_) if every else top
+    for user in model.row_ids_.labels:
+        writer.writerows((user, i, f"{s:.4f}") for i, s in model.recommend(user, count))
+    return buffer.getvalue().encode()

@@ -22,9 +22,9 @@ def whole(x: Any) -> Tensor:
 def write(target: Any, value: Tensor) -> None:
     """``target`` ← ``value``, which is whole and the same on every process."""
     if is_sharded(target):
-        from torch.distributed.tensor import distribute_tensor
+        from torch.distributed.tensor import DTensor, Replicate
 
-        value = distribute_tensor(
-            value.to(target.dtype), target.device_mesh, target.placements, src_data_rank=None
-        )
+        everywhere = [Replicate()] * target.device_mesh.ndim
+        value = DTensor.from_local(value, target.device_mesh, everywhere, run_check=False)
+        value = value.redistribute(placements=target.placements)
     target.copy_(value)

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 from schmidt import compare, matrices, nesting, operators, problems
 from schmidt.factorization import Factorization
-from schmidt.matrices import svd
+from schmidt.matrices import nystrom, svd
 from schmidt.problems import solve
 
 if TYPE_CHECKING:
     from schmidt.dependence import CDK, LinearCDK
     from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.matrices.pca import PCA
     from schmidt.matrices.semantic import SemanticIndex
 
 __version__ = version("schmidt")
 __all__ = [
     "CDK",
+    "PCA",
     "Factorization",
     "LinearCDK",
     "MatrixCompletion",
@@ -24,6 +26,7 @@ __all__ = [
     "compare",
     "matrices",
     "nesting",
+    "nystrom",
     "operators",
     "problems",
     "solve",
@@ -45,4 +48,8 @@ def __getattr__(name: str) -> Any:
         from schmidt.matrices import semantic
 
         return semantic.SemanticIndex
+    if name == "PCA":
+        from schmidt.matrices.pca import PCA
+
+        return PCA
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

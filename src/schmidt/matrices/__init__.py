@@ -2,11 +2,13 @@
 
 from schmidt.matrices.certificate import Certificate
 from schmidt.matrices.krylov import NotConvergedError
+from schmidt.matrices.nystrom import nystrom
 from schmidt.matrices.svd import ToleranceError, svd
 
 __all__ = [
     "Certificate",
     "NotConvergedError",
     "ToleranceError",
+    "nystrom",
     "svd",
 ]

@@ -65,7 +65,8 @@ def block_krylov(
         else:
             R = torch.zeros_like(G[:b, :b])
         if basis.size >= due or not width:
-            due = basis.size + basis.size // 8  # Ritz values of a large space are not free
+            # Ritz values of a large space are not free
+            due = basis.size + max(0, basis.size - 400) // 8
             s, x = _ritz(G, images.all, rank)
             outside = torch.linalg.vector_norm(R @ x[-R.shape[1] :], dim=0)
             rest = (float(G.diagonal().real.sum()) - float(s.square().sum())) / basis.size

@@ -76,7 +76,7 @@ class SGD(Rule):
 
 
 class AdamFull(Rule):
-    """Adam on Ĝ, entry by entry, and its step projected again (Wang et al. 2024, algorithm 2).
+    """Adam on Ĝ, entry by entry, and its step projected again (Wang et al. 2024).
 
     Keeps two moments of the size of the weight: exact, and as large as full fine-tuning's. The
     first may be kept in half precision. The second may not: β₂ = 0.999 changes it by less per step

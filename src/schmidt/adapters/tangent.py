@@ -173,7 +173,7 @@ def minimisers(
     Raises:
         ValueError: an unknown gauge.
 
-    Cost: O((m + n) r²). Source: arXiv:2407.18242, theorem 2.1, in PEFT's letters.
+    Cost: O((m + n) r²). Source: arXiv:2407.18242, in PEFT's letters and with its scaling.
     """
     f = frames(A, B, damping)
     D = coefficients(f, wide(grad_A) / scaling, wide(grad_B) / scaling, gauge)

@@ -40,7 +40,6 @@ class Language(Task):
     Args:
         model: pretrained, on another domain.
         train, validation, test: windows.
-        before: the loss on ``test`` of the model as it is.
     """
 
     model: nn.Module

@@ -45,8 +45,8 @@ BOTH = ("lora", "full", "lora-ga", "pro-factored")
 
 PLANS: Mapping[Tier, Mapping[str, Plan]] = {
     "quick": {
-        "tweets": Plan(lambda: minilm_on_tweets(960, 150, 450), TWEETS, (1e-3, 3e-3)),
-        "code": Plan(lambda: python_to_cpp(1600, 150, 300), CODE, (1e-2, 3e-2), TUNED),
+        "tweets": Plan(lambda: minilm_on_tweets(960, 150, 450), TWEETS, (3e-4, 1e-3, 3e-3), TUNED),
+        "code": Plan(lambda: python_to_cpp(1600, 150, 300), CODE, (3e-3, 1e-2, 3e-2), TUNED),
     },
     "long": {
         "tweets": Plan(

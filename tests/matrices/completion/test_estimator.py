@@ -277,3 +277,17 @@ def test_matrix_rows_are_counted(planted):
         model.recommend(0, n=0)
     with pytest.raises(ValueError, match="same length"):
         model.predict([0, 1, 2], [0, 1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_is_not_worse_than_biases_whatever_there_is_to_find(seed):
+    """From no low-rank part at all to a strong one, in unit noise."""
+    rng = np.random.default_rng(seed)
+    tastes = 0.15 * seed * rng.standard_normal((90, 2)) @ rng.standard_normal((2, 70))
+    full = tastes + 0.5 * rng.standard_normal((90, 1)) + 0.5 * rng.standard_normal(70)
+    noisy = full + rng.standard_normal(full.shape)
+    X = np.where(rng.random(full.shape) < 0.2, noisy, np.nan)
+    ours, biases = (rmse(MatrixCompletion(penalty=p).fit(X), full, X) for p in (None, 1e9))
+    assert ours < biases + 1e-6
+    if seed == 5:
+        assert ours < 0.8 * biases

@@ -95,6 +95,21 @@ def test_saved_and_loaded_it_answers_the_same(two_topics, tmp_path):
         SemanticIndex.load(path)
 
 
+def test_terms_are_named_by_their_most_frequent_word_and_stems_are_saved(tmp_path):
+    pytest.importorskip("snowballstemmer")
+    texts = [
+        "features of a feature",
+        "features and cats",
+        "a cat, cats, tails",
+        "cats have features",
+    ]
+    index = SemanticIndex(2, stemmer="english", stop_words="english").fit(texts)
+    assert index.terms_ == ["cats", "features", "tails"]
+    again = SemanticIndex.load(index.save(tmp_path / "index.safetensors"))
+    assert again.terms_ == index.terms_
+    assert again.search("featuring a cat") == index.search("feature, cat") != []
+
+
 def test_what_cannot_be_saved_is_refused(two_topics, tmp_path):
     with pytest.raises(TypeError, match="stemmer that is a function"):
         SemanticIndex(2, stemmer=str.lower).fit(two_topics).save(tmp_path / "a")

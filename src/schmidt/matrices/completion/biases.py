@@ -32,11 +32,6 @@ class Biases:
         """No mean and no biases."""
         return cls(0.0, np.zeros(shape[0]), np.zeros(shape[1]), (np.inf, np.inf))
 
-    @property
-    def used(self) -> bool:
-        """Whether anything but zero can come out."""
-        return self.mean != 0 or bool(np.isfinite(self.penalties).any())
-
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """μ + b_i + c_j at the places (rows, columns)."""
         return self.mean + self.rows[rows] + self.columns[columns]

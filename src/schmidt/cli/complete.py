@@ -173,7 +173,7 @@ def _print(
         console.print(table)
         console.print(
             f"{report['held_out']} ratings were held out to choose λ and the rank, so their error "
-            "is slightly too\ngood; the model is fitted to all ratings. "
+            "is slightly too good; the model is fitted to all ratings. "
             f"{report['seconds']:.1f} s",
             highlight=False,
         )

@@ -12,12 +12,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from schmidt.cli.compare import compare
     from schmidt.cli.complete import complete
+    from schmidt.cli.compress import compress_command
     from schmidt.cli.finetune import finetune
     from schmidt.cli.problems import problems
     from schmidt.cli.reproduce import reproduce
     from schmidt.cli.retrieve import retrieve
     from schmidt.cli.search import search
     from schmidt.cli.solve import solve
+    from schmidt.cli.svd import svd_command
 
     try:
         status = tyro.extras.subcommand_cli_from_dict(
@@ -27,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "reproduce": reproduce,
                 "retrieve": retrieve,
                 "finetune": finetune,
+                "svd": svd_command,
+                "compress": compress_command,
                 "complete": complete,
                 "search": search,
                 "problems": problems,

@@ -15,6 +15,7 @@ from schmidt.plotting.finetune import (
 from schmidt.plotting.functions import function_curves, function_images
 from schmidt.plotting.grids import grid_solvers
 from schmidt.plotting.history import search, training_curve
+from schmidt.plotting.matrices import contact_sheet, decay
 from schmidt.plotting.norms import norms, sweep
 from schmidt.plotting.retrieval import (
     Line,
@@ -41,6 +42,8 @@ __all__ = [
     "bounds",
     "completed",
     "complex_spectrum",
+    "contact_sheet",
+    "decay",
     "dimensions",
     "errors",
     "fine_tuning_curves",

@@ -1,0 +1,145 @@
+"""``schmidt svd``: the leading singular triplets of a matrix in a file, with their certificate."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from schmidt import plotting
+from schmidt.cli.matrix_files import read_matrix
+from schmidt.factorization import Factorization
+from schmidt.matrices import Certificate, svd
+from schmidt.storage import write_bytes, write_json
+
+SHOWN = 12
+
+
+def _optional(kind: str, default: str = "none") -> Any:
+    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class SvdOptions:
+    """Which matrix, how many terms, and where to put them."""
+
+    file: tyro.conf.Positional[Path]
+    """.npy, .npz (numpy or scipy.sparse), .mtx or .csv."""
+    rank: Annotated[int | None, _optional("INT", "10, unless --tol, --energy or --mass")] = None
+    """Number of terms."""
+    tol: Annotated[float | None, _optional("FLOAT")] = None
+    """As many terms as ‖A − A_k‖ ≤ tol ‖A‖ needs."""
+    norm: Literal["fro", "spectral", "sigma"] = "fro"
+    """The norm of --tol; sigma: all singular values above tol·σ₁."""
+    energy: Annotated[float | None, _optional("FLOAT")] = None
+    """As many terms as this share of Σσ² needs."""
+    mass: Annotated[float | None, _optional("FLOAT")] = None
+    """As many terms as this share of Σσ needs."""
+    center: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Subtract the mean of every column; sparse matrices stay sparse."""
+    scale: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Divide every column by its standard deviation."""
+    solver: Literal["auto", "lapack", "krylov", "propack", "arpack", "lobpcg"] = "auto"
+    """Which solver."""
+    accuracy: float = 1e-6
+    """Aimed-at relative error of the singular values."""
+    strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Fail where the certificate does not prove what was asked for."""
+    seed: int = 0
+    """Seed of random columns."""
+    out: Annotated[Path | None, _optional("DIR", "schmidt-out/svd-FILE")] = None
+    """Directory for factors.npz (U, s, Vh), report.json and spectrum.png."""
+    json: Annotated[Path | None, _optional("PATH")] = None
+    """Also write the report to this file."""
+
+
+def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
+    """Find the best low-rank approximation of a matrix, and say how good it is.
+
+    Prints singular values with residuals, the exact Frobenius error where it is known, and bounds
+    of the spectral error with the probability that they fail.
+    """
+    console = Console()
+    A = read_matrix(options.file)
+    rules = (options.rank, options.tol, options.energy, options.mass)
+    found = svd(
+        A,
+        rank=10 if all(rule is None for rule in rules) else options.rank,
+        tol=options.tol,
+        energy=options.energy,
+        mass=options.mass,
+        norm=options.norm,
+        center=options.center,
+        scale=options.scale,
+        solver=options.solver,
+        accuracy=options.accuracy,
+        seed=options.seed,
+        strict=options.strict,
+    )
+    shape = found.left.shape[0], found.right.shape[0]
+    kind = str(found.left.dtype)
+    console.print(
+        f"[bold]{options.file.name}[/]: {shape[0]} × {shape[1]}, {kind}, "
+        f"solver {found.settings['solver']}",
+        highlight=False,
+    )
+    console.print(_table(found))
+    _print_certificate(console, found.error, found.rank)
+    out = options.out or Path("schmidt-out") / f"svd-{options.file.stem}"
+    _write(found, out, options.json, shape)
+    console.print(f"\nin [bold]{out}[/]: factors.npz, report.json, spectrum.png")
+    return 0
+
+
+def _table(found: Factorization) -> Table:
+    table = Table()
+    for heading in ("i", "σ", "share of Σσ²", "residual"):
+        table.add_column(heading, justify="right")
+    c: Certificate = found.error
+    for i, (s, r) in enumerate(zip(found.values[:SHOWN], c.residuals, strict=False), 1):
+        share = f"{100 * (float(s) / c.norm) ** 2:.2f} %" if c.norm else "–"
+        table.add_row(str(i), f"{float(s):.8g}", share, f"{r:.1e}")
+    if found.rank > SHOWN:
+        table.add_row("…", f"{float(found.values[-1]):.8g}", "", f"{c.residuals.max():.1e}")
+    return table
+
+
+def _print_certificate(console: Console, c: Certificate, rank: int) -> None:
+    lines = str(c).splitlines()
+    console.print(f"rank {rank}; {lines[0]}", highlight=False, markup=False)
+    for line in lines[1:]:
+        console.print("  " + line, highlight=False, markup=False)
+    if c.energy is not None:
+        low, high = c.energy
+        about = f"{100 * low:.4g}" if low == high else f"{100 * low:.4g} to {100 * high:.4g}"
+        console.print(
+            f"  {about} % of Σσ², {100 * c.mass[0]:.3g} to {100 * c.mass[1]:.3g} % of Σσ",
+            highlight=False,
+        )
+
+
+def _write(found: Factorization, out: Path, json_file: Path | None, shape: tuple[int, int]) -> None:
+    report = {
+        "shape": list(shape),
+        "rank": found.rank,
+        "values": np.asarray(found.values, dtype=float).tolist(),
+        "certificate": found.error.as_dict(),
+        "settings": dict(found.settings),
+    }
+    u, s, vh = found
+    buffer = io.BytesIO()
+    np.savez(buffer, U=u, s=s, Vh=vh)
+    c: Certificate = found.error
+    tail = (c.spectral_lower, c.spectral)
+    figure = plotting.decay({"singular values": np.asarray(s, dtype=float)}, tail=tail)
+    plotting.finish(figure, out / "spectrum.png")
+    write_bytes(out / "factors.npz", buffer.getvalue())
+    write_json(out / "report.json", report)
+    if json_file is not None:
+        write_json(json_file, report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import peft
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters import find_pairs, lora_ga, orthogonal_start
+from schmidt.adapters import find_pairs, lora_ga, merge_report, orthogonal_start, save_adapter
 
 Build = Callable[..., nn.Module]
 
@@ -97,6 +98,47 @@ def test_a_base_in_bfloat16(classifier: Build, batch: dict[str, Tensor]) -> None
     assert all(torch.equal(dict(model.named_parameters())[n], p) for n, p in base.items())
     torch.testing.assert_close(model(**batch).logits, before, atol=2e-2, rtol=0)
     assert all(p.A.dtype == p.B.dtype == torch.float32 for p in find_pairs(model))
+
+
+class Int8Linear(nn.Linear):
+    """A quantised base: integers and one scale, no gradient."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.size = self.weight.abs().max().item() / 127
+        integers = (self.weight / self.size).round().to(torch.int8)
+        self.weight = nn.Parameter(integers, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.linear(x, self.weight.to(x.dtype) * self.size, self.bias)
+
+
+def test_a_quantised_base(tmp_path: Path) -> None:
+    """Its start is that of the plain layer with the same weights."""
+    quantised, plain = Int8Linear(9, 8), nn.Linear(9, 8)
+    with torch.no_grad():
+        plain.weight.copy_(quantised.weight * quantised.size)
+        plain.bias.copy_(quantised.bias)
+    x = torch.randn(20, 9)
+    config = {"r": 2, "target_modules": ["0"], "use_rslora": True}
+    models = [
+        peft.get_peft_model(nn.Sequential(layer), peft.LoraConfig(**config))  # type: ignore[arg-type]
+        for layer in (quantised, plain)
+    ]
+    before, integers = models[0](x), quantised.weight.clone()
+    for model in models:
+        lora_ga(model, [x], squares)
+    torch.testing.assert_close(models[0](x), before)
+    assert torch.equal(quantised.weight, integers)
+    (a,), (b,) = (find_pairs(m) for m in models)
+    torch.testing.assert_close(a.A, b.A)
+    torch.testing.assert_close(a.B, b.B)
+    with torch.no_grad():
+        a.B.mul_(1.5)
+    assert merge_report(models[0]).layers["0"].relative is None
+    save_adapter(models[0], tmp_path)
+    loaded = peft.PeftModel.from_pretrained(nn.Sequential(quantised), tmp_path)
+    torch.testing.assert_close(loaded(x), models[0](x))
 
 
 def test_the_scale_of_the_loss_does_not_matter(classifier: Build, batch: dict[str, Tensor]) -> None:

@@ -92,7 +92,7 @@ def lora_ga(
             ``model(**batch).loss``.
         gamma: γ: the factors are c times orthonormal with c = out^¼ / √γ, the paper's "stable"
             scaling, meant for rsLoRA. Smaller means a larger start, and faster training at first.
-            The default is that of the authors' code. None: c = 1/s, with which the first step of
+            The default is that of PEFT's LoRA-GA. None: c = 1/s, with which the first step of
             plain gradient descent is exactly that of the rank-2r gradient.
         adapter: its name, where there are several.
         svd: see :func:`~schmidt.adapters.singular.leading`.

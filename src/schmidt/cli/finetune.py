@@ -77,10 +77,10 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
         results = run(task, chosen, names, seeds, lambda r: _said(console, r))
         found.append(results)
         console.print(f"\n[bold]{report.sentence(results)}[/]\n", highlight=False)
-        console.print(_table(report.headings(results), report.rows(results)))
+        _show(console, report.headings(results), report.rows(results))
         for title, (head, body) in report.tables(results).items():
             console.print(f"\n[bold]{title}[/]", highlight=False)
-            console.print(_table(head, body))
+            _show(console, head, body)
         console.print()
         for line in report.notes(results):
             console.print(line, highlight=False, markup=False)
@@ -117,6 +117,18 @@ def _said(console: Console, r: Run) -> None:
     console.print(
         f"[dim]{r.method.title}, lr {rate:.0e}, seed {r.seed}: {what}[/]", highlight=False
     )
+
+
+def _show(console: Console, headings: list[str], rows: list[list[str]]) -> None:
+    """The table, in two where the terminal is too narrow for one."""
+    widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
+    if sum(widths) + 2 * len(widths) <= console.width + 2 or len(headings) < 4:
+        console.print(_table(headings, rows))
+        return
+    half = len(headings) // 2
+    for part in (slice(1, half), slice(half, None)):
+        console.print(_table(["", *headings[part]], [[row[0], *row[part]] for row in rows]))
+        console.print()
 
 
 def _table(headings: list[str], rows: list[list[str]]) -> Table:

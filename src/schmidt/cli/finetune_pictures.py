@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schmidt import plotting
-from schmidt.finetune import METHODS, Results, Run, mean_score
+from schmidt.finetune import Results, Run, mean_score
 from schmidt.plotting import Curve, Dot, Look
 
 LOOKS = {
@@ -65,7 +65,7 @@ def draw_finetuning(results: Results, out: Path) -> list[Path]:
     }
     for what, by in (("training examples", results.sizes), ("weight decay", results.decays)):
         if by:
-            curves = {METHODS[m].title: _sweep(runs, LOOKS[m]) for m, runs in by.items()}
+            curves = {results.best_title(m): _sweep(runs, LOOKS[m]) for m, runs in by.items()}
             figures[f"{name}-by-{what.replace(' ', '-')}.png"] = plotting.fine_tuning_sweep(
                 curves, what, f"{score}, 95 %"
             )

@@ -63,8 +63,12 @@ class Results:
                 found.append((METHODS[name].title, _rate(runs[0]), runs))
             if name in self.tuned:
                 tuned = self.tuned[name]
-                found.append((f"{METHODS[name].title}, tuned", tuned.lr, tuned.runs))
+                found.append((self.best_title(name), tuned.lr, tuned.runs))
         return found
+
+    def best_title(self, name: str) -> str:
+        """A method at its own learning rate, where it has one."""
+        return METHODS[name].title + (", tuned" if name in self.tuned else "")
 
 
 class Stopped(Exception):

@@ -3,6 +3,7 @@ optimizer."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -125,7 +126,9 @@ def _adapt(network: Network, task: Task, method: Method, settings: Settings, see
             **(method.lora or {}),
         }
     )
-    with torch.random.fork_rng([]):
+    with torch.random.fork_rng([]), warnings.catch_warnings():
+        # PEFT asks transformers by names that transformers is about to change
+        warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(seed)
         network.body = library.get_peft_model(network.body, config)
     if method.start == "gradient":

@@ -159,7 +159,7 @@ def tables(results: Results) -> dict[str, tuple[list[str], list[list[str]]]]:
             continue
         keys: list[Any] = sorted({k for runs in by.values() for k in runs})
         body = [
-            [METHODS[name].title, *(_score(runs[k]) if k in runs else "" for k in keys)]
+            [results.best_title(name), *(_score(runs[k]) if k in runs else "" for k in keys)]
             for name, runs in by.items()
         ]
         found[f"{results.task.score} by {title}"] = (["", *(f"{k:g}" for k in keys)], body)

@@ -150,6 +150,18 @@ def test_report_of_adapters_is_the_spectrum_of_what_peft_adds(mixed: Build, ids:
         assert change.relative == pytest.approx(float((delta.norm() / W0.norm()).detach()))
 
 
+def test_report_of_a_transformer(classifier: Build, batch: dict[str, Tensor]) -> None:
+    model = classifier()
+    lora_ga(model, [batch])
+    assert all(c.norm == pytest.approx(0, abs=1e-5) for c in merge_report(model).layers.values())
+    with torch.no_grad():
+        for pair in find_pairs(model):
+            pair.B.add_(0.1)  # of rank one
+    report = merge_report(model)
+    assert len(report.layers) == 12
+    assert report.rank_for(0.999) == 1
+
+
 def test_report_of_a_full_fine_tune(tuned: tuple[Small, Small]) -> None:
     before, after = tuned
     report = merge_report(after, before)

@@ -129,7 +129,9 @@ def merge_report(model: nn.Module, base: nn.Module | None = None) -> MergeReport
 def _of_adapters(model: nn.Module) -> Iterator[tuple[str, LayerChange]]:
     for name, module in model.named_modules():
         layer: Any = module
-        active = [a for a in getattr(layer, "active_adapters", []) if weights(layer, a)]
+        if not hasattr(layer, "merged_adapters"):  # whole models have active_adapters, too
+            continue
+        active = [a for a in layer.active_adapters if weights(layer, a)]
         if not active:
             continue
         if layer.merged_adapters:

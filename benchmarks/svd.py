@@ -5,7 +5,8 @@
 
 Every peer runs at several settings, from its default upwards, and counts with the cheapest one
 whose k singular values are all within ``--accuracy`` of LAPACK's (ARPACK's at full precision where
-the matrix is sparse), relative to the k-th. schmidt runs at its defaults, without and with its certificate. Numbers are CPU
+the matrix is sparse), relative to the k-th. schmidt runs at its defaults, without and with its
+certificate. Numbers are CPU
 seconds of this process, the least of ``--repeats``. fbpca is left out where it is not installed.
 
 `ratio` is schmidt's time without certificate over that of the best peer; `certificate` is its share

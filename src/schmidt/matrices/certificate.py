@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from schmidt.matrices.probe import Prober, Remainder
 from schmidt.matrices.source import Source, squared_norm
@@ -124,10 +123,11 @@ def certify(
         probability: that the spectral bound may fail.
         sharp: a number that the spectral bound should get below, if it can in a few more products.
     """
+    found, mismatch = _measured(source, found)
     kept = found.truncate(rank)
     s = found.values.double().cpu().numpy()
     noise = rounding(source, s)
-    residuals = _residuals(source, kept) + noise
+    residuals = _residuals(kept) + noise
     spectrum = None if found.spectrum is None else found.spectrum.double().cpu().numpy()
     if spectrum is not None:
         tail = spectrum[rank:]
@@ -136,19 +136,19 @@ def certify(
     else:
         lower, upper, spent = _spectral(source, found, rank, noise, seed, probability, sharp)
         chance = probability if spent and len(s) < min(source.shape) else 0.0
-    exact, slack = _frobenius(source, kept, spectrum, noise)
+    exact, slack = _frobenius(source, kept, spectrum, noise, mismatch)
     smallest = min(source.shape)
     bound = math.sqrt(smallest - rank) * upper + noise if smallest > rank else noise
     frobenius = exact if exact is not None else bound
     if exact is None and source.norm2 is not None:
         # what cancelled: all of it may be error
-        most = source.norm2 - float(np.square(s[:rank]).sum()) + _cancelled(source)
+        most = source.norm2 - float(np.square(s[:rank]).sum()) + _cancelled(source) + mismatch
         frobenius = min(bound, math.sqrt(max(most, 0.0)) + noise)
     if exact is not None:
         upper = min(upper, exact + slack)
     known = s if spectrum is None else spectrum
     norm = _norm(source, spectrum)
-    mass = _mass(source, known, rank, found, upper, noise)
+    mass = _mass(source, known, rank, found, upper, noise, mismatch)
     return Certificate(
         norm,
         frobenius,
@@ -189,16 +189,22 @@ def _cancelled(source: Source) -> float:
     return 16 * float(torch.finfo(source.dtype).eps) * source.norm2
 
 
-def _residuals(source: Source, kept: Triplets) -> np.ndarray:
-    if kept.residuals is not None:
-        return kept.residuals.double().cpu().numpy()
-    right = _norms(source.adjoint(kept.left) - kept.right * kept.values)
-    left = _norms(source.apply(kept.right) - kept.left * kept.values)
-    return np.hypot(left, right)
+def _measured(source: Source, found: Triplets) -> tuple[Triplets, float]:
+    """Residuals of both sides where nobody has measured them, and what ‖A‖_F² − Σσ² misses.
+
+    ‖A − U S Vᴴ‖_F² = ‖A‖_F² − Σs² − 2 Re Σ s_i ⟨u_i, A v_i − s_i u_i⟩: nothing for solvers that
+    make A v = s u by construction.
+    """
+    if found.residuals is not None:
+        return found, 0.0
+    right = torch.linalg.vector_norm(source.adjoint(found.left) - found.right * found.values, dim=0)
+    left = torch.linalg.vector_norm(source.apply(found.right) - found.left * found.values, dim=0)
+    return replace(found, residuals=torch.hypot(left, right)), 2 * float(found.values @ left)
 
 
-def _norms(columns: Tensor) -> np.ndarray:
-    return torch.linalg.vector_norm(columns, dim=0).double().cpu().numpy()
+def _residuals(kept: Triplets) -> np.ndarray:
+    assert kept.residuals is not None
+    return kept.residuals.double().cpu().numpy()
 
 
 def _spectral(
@@ -233,7 +239,7 @@ def _spectral(
         found.right[:, rank:],
         None if found.residuals is None else found.residuals[rank:],
     )
-    r = float(np.linalg.norm(_residuals(source, left_out) + noise))
+    r = float(np.linalg.norm(_residuals(left_out) + noise))
     above = math.sqrt(max((first + noise) ** 2 + r * r, upper * upper) + r * upper)
     return max(first - noise, 0.0), above, spent
 
@@ -280,7 +286,11 @@ class _Flipped:
 
 
 def _frobenius(
-    source: Source, kept: Triplets, spectrum: np.ndarray | None, noise: float
+    source: Source,
+    kept: Triplets,
+    spectrum: np.ndarray | None,
+    noise: float,
+    mismatch: float,
 ) -> tuple[float | None, float]:
     """‖A − A_k‖_F to three digits, or None; and how wrong rounding may have made it."""
     if spectrum is not None:
@@ -289,8 +299,9 @@ def _frobenius(
     if source.norm2 is None:
         return None, 0.0
     left = source.norm2 - float(kept.values.double().square().sum())
-    if left > SURE * _cancelled(source):
-        return math.sqrt(left), noise + _cancelled(source) / math.sqrt(left)
+    uncertain = _cancelled(source) + mismatch
+    if left > SURE * uncertain:
+        return math.sqrt(left), noise + uncertain / math.sqrt(left)
     if source.structure != "dense":
         return None, 0.0
     A, total = source.dense(), 0.0
@@ -309,6 +320,7 @@ def _mass(
     found: Triplets,
     spectral: float,
     noise: float,
+    mismatch: float,
 ) -> tuple[float, float]:
     """Bounds of Σ_{i≤k} s_i / ‖A‖_*, ‖A‖_* = Σσ.
 
@@ -324,7 +336,7 @@ def _mass(
         most = largest_tail(known, source.norm2, terms)
         least = 0.0
     if terms and source.norm2 is not None and spectral > 0 and found.residuals is not None:
-        slack = _cancelled(source)
+        slack = _cancelled(source) + mismatch
         most = math.sqrt(most**2 + terms * slack)
         r = float(found.residuals.double().square().sum()) ** 0.5
         energy = max(tail_energy(known, source.norm2) - slack, 0.0)

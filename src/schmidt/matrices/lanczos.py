@@ -3,7 +3,8 @@
 scipy's front end to PROPACK hands it tol², and runs it with restarts in a space of dimension 10 k,
 which are slow for spectra that decay and fail without a word for spectra that do not. This calls
 the routine below the front end, without restarts: the space grows until the triplets have
-converged. Where that fails, or is not there, ARPACK takes over. Residuals are always measured.
+converged. Where that fails, or is not there, ARPACK takes over. Residuals are measured after
+ARPACK, and by the certificate after PROPACK, which refuses what has not converged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from schmidt.matrices.orthonormal import orthonormalize
 from schmidt.matrices.source import Source
 from schmidt.matrices.triplets import Triplets
 
+SPACES = (16, 64)
+"""Dimensions of PROPACK's space, in multiples of k: large ones are slow to allocate."""
 MEMORY = 2**31
 """Bytes that PROPACK's basis may take."""
 
@@ -39,11 +42,14 @@ def lanczos(
         NotConvergedError: no solver succeeded; says what each of them said.
     """
     operator = _Counting(source)
-    start = np.random.default_rng(seed).standard_normal(max(source.shape))
+    # positive, because the first singular vectors of data are
+    start = np.random.default_rng(seed).random(max(source.shape))
     said = []
     for name in (solver,) if solver else ("propack", "arpack"):
         try:
-            right = (_propack if name == "propack" else _arpack)(operator, rank, accuracy, start)
+            if name == "propack":
+                return _propack(operator, rank, accuracy, start)
+            right = _arpack(operator, rank, accuracy, start)
         except SystemError:
             raise operator.error or RuntimeError("PROPACK failed without a reason") from None
         except (np.linalg.LinAlgError, RuntimeError, ImportError) as error:
@@ -67,8 +73,12 @@ def rayleigh_ritz(
         right: (n, k) linearly independent columns.
     """
     V, _ = orthonormalize(right)
-    Q, R = orthonormalize(source.apply(V))
-    inner, s, rotation = torch.linalg.svd(R)
+    # images of Ritz vectors are orthogonal already: columns of length one make their QR cheap
+    image = source.apply(V)
+    length = torch.linalg.vector_norm(image, dim=0)
+    length = torch.where(length > 0, length, torch.ones_like(length))
+    Q, R = orthonormalize(image / length)
+    inner, s, rotation = torch.linalg.svd(R * length)
     left, right = Q @ inner, V @ rotation.mH.resolve_conj()
     residuals = torch.linalg.vector_norm(source.adjoint(left) - right * s, dim=0)
     products += 2 * V.shape[1]
@@ -100,26 +110,47 @@ class _Counting(scipy.sparse.linalg.LinearOperator):
             raise
 
 
-def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
+def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> Triplets:
     from scipy.sparse.linalg._svdp import _svdp
 
     m, n = A.shape
-    room = MEMORY // (A.dtype.itemsize * (m + n))
-    space = min(max(40 * rank, 400), max(room, 4 * rank), m, n)
+    room = max(MEMORY // (A.dtype.itemsize * (m + n)), 4 * rank)
+    spaces = [min(max(times * rank, 200), room, m, n) for times in SPACES]
     # the bound that PROPACK stops by is of second order, like the error of its values
     tol = max(accuracy, 10 * float(np.finfo(A.dtype).eps))
-    _, _, vh, _ = _svdp(
-        A,
-        rank,
-        irl_mode=False,
-        kmax=space,
-        tol=tol,
-        v0=start[:m].astype(A.dtype),
-        rng=np.random.default_rng(0),
-    )
-    if not np.isfinite(vh).all():
+    for space in spaces:
+        try:
+            u, s, vh, _ = _svdp(
+                A,
+                rank,
+                irl_mode=False,
+                kmax=space,
+                tol=tol,
+                v0=start[:m].astype(A.dtype),
+                rng=np.random.default_rng(0),
+            )
+            break
+        except np.linalg.LinAlgError:
+            if space == spaces[-1]:
+                raise
+    if not (np.isfinite(vh).all() and np.isfinite(u).all()):
         raise np.linalg.LinAlgError("NaN in the singular vectors")
-    return np.ascontiguousarray(vh.conj().T)
+    left, right = (_orthogonal(np.ascontiguousarray(side)) for side in (u, vh.conj().T))
+    values = torch.from_numpy(np.ascontiguousarray(s))
+    return Triplets(left, values, right, None, None, A.count, {"solver": "propack"})
+
+
+def _orthogonal(columns: np.ndarray) -> torch.Tensor:
+    """PROPACK's vectors are orthogonal to √ε; one Newton step to rounding: V (3 − VᴴV)/2.
+
+    Where A has fewer than k values that are not zero, PROPACK may return one of them twice.
+    """
+    V = torch.from_numpy(columns)
+    one = torch.eye(V.shape[1], dtype=V.dtype)
+    G = V.mH @ V
+    if bool(torch.linalg.vector_norm(G - one) > 10 * torch.finfo(V.dtype).eps ** 0.5):
+        raise np.linalg.LinAlgError("the singular vectors are not orthogonal")
+    return V @ ((3 * one - G) / 2)
 
 
 def _arpack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 CONDITION = 1e-3
 """Smallest ratio on the diagonal of R at which the second CholeskyQR makes up for the first."""
+NEARLY = 0.1
+"""‖ZᴴZ − I‖_F up to which one pass is enough."""
 
 
 def orthonormalize(Z: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,20 +20,23 @@ def orthonormalize(Z: Tensor) -> tuple[Tensor, Tensor]:
 
     Cost: 4 n b² flops of matrix products, or 4 n b² of Householder reflections.
     """
-    R = _cholesky(Z)
+    G = Z.mH @ Z
+    R = _cholesky(G)
     if R is None:
         return torch.linalg.qr(Z)
     Q = torch.linalg.solve_triangular(R, Z, upper=True, left=False)
-    second = _cholesky(Q)
+    if bool(torch.linalg.vector_norm(G - torch.eye(len(G)).to(G)) < NEARLY):
+        return Q, R
+    second = _cholesky(Q.mH @ Q)
     if second is None:
         return torch.linalg.qr(Z)
     return torch.linalg.solve_triangular(second, Q, upper=True, left=False), second @ R
 
 
-def _cholesky(Z: Tensor) -> Tensor | None:
-    lower, info = torch.linalg.cholesky_ex(Z.mH @ Z)
+def _cholesky(G: Tensor) -> Tensor | None:
+    lower, info = torch.linalg.cholesky_ex(G)
     diagonal = lower.diagonal().real
-    limit = CONDITION * (torch.finfo(Z.dtype).eps / 2.2e-16) ** 0.25
+    limit = CONDITION * (torch.finfo(G.dtype).eps / 2.2e-16) ** 0.25
     if int(info) or not bool(diagonal.min() > min(limit, 0.1) * diagonal.max()):
         return None
     return lower.mH

@@ -1,4 +1,5 @@
-"""Every Python block of the README runs as printed; only training is cut short."""
+"""Every Python block of the README and of the tutorials runs as printed; only training is cut
+short."""
 
 import re
 from pathlib import Path
@@ -6,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PYTHON = re.compile(r"```python\n(.*?)```", flags=re.DOTALL)
+BLOCKS = PYTHON.findall(README.read_text())
+TUTORIALS = ("completion", "dependence", "matrices", "search")
 TITLES = re.findall(r"## ([^\n]*)\n(?:(?!##).)*?```python", README.read_text(), flags=re.DOTALL)
 
 
@@ -17,6 +21,16 @@ def test_block_runs(title, code, tmp_path, monkeypatch):
     short = re.sub(r"steps=\d+", "steps=20", code)
     assert short != code or "Training" not in code
     exec(compile(short, title, "exec"), {"__name__": "readme"})
+
+
+@pytest.mark.parametrize("page", TUTORIALS)
+def test_tutorial_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = PYTHON.findall((ROOT / "docs" / f"{page}.md").read_text())
+    space = {"__name__": page}
+    for code in blocks:
+        exec(compile(re.sub(r"steps=\d+", "steps=20", code), page, "exec"), space)
+    assert blocks
 
 
 def test_the_ten_line_operator_gives_the_known_spectrum():

@@ -6,8 +6,8 @@
 Every peer runs at several settings, from its default upwards, and counts with the cheapest one
 whose k singular values are all within ``--accuracy`` of LAPACK's (ARPACK's at full precision where
 the matrix is sparse), relative to the k-th. schmidt runs at its defaults, without and with its
-certificate. Numbers are CPU
-seconds of this process, the least of ``--repeats``. fbpca is left out where it is not installed.
+certificate. Numbers are CPU seconds of this process, the least of ``--repeats``. fbpca is left out
+where it is not installed.
 
 `ratio` is schmidt's time without certificate over that of the best peer; `certificate` is its share
 on top. Set the thread variables before the start: CPU time on several threads means nothing here.
@@ -45,6 +45,8 @@ class Options:
 
     cases: tuple[str, ...] = ()
     """Names of cases; default all."""
+    peers: tuple[str, ...] = ()
+    """Which of arpack, propack, sklearn, fbpca, torch, lapack; default all."""
     rank: int = 50
     """k."""
     accuracy: float = 1e-6
@@ -162,6 +164,8 @@ def case(name: str, options: Options) -> None:
     mine = error(np.asarray(found.values) * source.unit)
     rows = []
     for peer, settings in peers(A, k).items():
+        if options.peers and peer not in options.peers:
+            continue
         for label, call in settings:
             try:
                 spent, s = seconds(call, 1)

@@ -141,6 +141,8 @@ class Sparse(Source):
         return torch.from_numpy(self.matrix @ _array(X))
 
     def adjoint(self, Y: Tensor) -> Tensor:
+        if Y.shape[1] > NARROW:  # adding rows of Y to rows of the result is the faster loop then
+            return torch.from_numpy(np.conj(self.matrix.T @ np.conj(_array(Y))))
         return torch.from_numpy(self.transposed @ _array(Y))
 
     def dense(self) -> Tensor:
@@ -182,9 +184,13 @@ class Operator(Source):
             )
 
     def apply(self, X: Tensor) -> Tensor:
+        if X.shape[1] == 1:  # the way with the least overhead
+            return self._product(self.operator.matvec, X[:, 0], "matvec or matmat")[:, None]
         return self._product(self.operator.matmat, X, "matvec or matmat")
 
     def adjoint(self, Y: Tensor) -> Tensor:
+        if Y.shape[1] == 1:
+            return self._product(self.operator.rmatvec, Y[:, 0], "rmatvec or rmatmat")[:, None]
         return self._product(self.operator.rmatmat, Y, "rmatvec or rmatmat")
 
     def _product(self, product: Any, X: Tensor, needed: str) -> Tensor:
@@ -226,6 +232,8 @@ def tall(source: Source) -> Source:
     return source.source if isinstance(source, Adjoint) else Adjoint(source)
 
 
+NARROW = 4
+"""Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
 SMALLEST = 1e-250
 """Of ‖A‖_F²: below, squares of small singular values are lost."""
 KINDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)

@@ -29,7 +29,8 @@ import torch
 import tyro
 
 from schmidt.matrices import NotConvergedError, svd
-from schmidt.matrices.certificate import Certificate, certify
+from schmidt.matrices.certificate import Certificate
+from schmidt.matrices.certify import certify
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers import solve
 from schmidt.matrices.triplets import Triplets

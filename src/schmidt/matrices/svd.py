@@ -9,7 +9,8 @@ import torch
 
 from schmidt.factorization import Factorization, fix_signs
 from schmidt.matrices.centred import centred
-from schmidt.matrices.certificate import Certificate, certify
+from schmidt.matrices.certificate import Certificate
+from schmidt.matrices.certify import certify
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers import SOLVERS, solve
 from schmidt.matrices.source import Source

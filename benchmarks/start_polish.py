@@ -125,9 +125,10 @@ def run(case: Case, seed: int, steps: int, how: dict[str, Any]) -> tuple[float, 
 
 
 def steps_for(case: Case, seconds: float, how: dict[str, Any]) -> int:
-    """How many steps fit, from two short runs."""
-    few, more = (run(case, 0, steps, how)[0] for steps in TIMED)
-    each = max((more - few) / (TIMED[1] - TIMED[0]), 1e-4)
+    """How many steps fit: a step is timed without what comes before and after the training."""
+    few, more = (run(case, 0, steps, {})[0] for steps in TIMED)
+    each = (more - few) / (TIMED[1] - TIMED[0])
+    few = run(case, 0, TIMED[0], how)[0]
     return max(1, round((seconds - few) / each) + TIMED[0])
 
 

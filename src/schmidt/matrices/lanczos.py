@@ -22,6 +22,9 @@ from schmidt.matrices.triplets import Triplets
 
 SPACES = (16, 64)
 """Dimensions of PROPACK's space, in multiples of k: large ones are slow to allocate."""
+FAILURES = (np.linalg.LinAlgError, RuntimeError, ImportError, TypeError)
+"""TypeError: the routine below scipy's front end is private, and its arguments may change."""
+
 MEMORY = 2**31
 """Bytes that PROPACK's basis may take."""
 
@@ -52,7 +55,7 @@ def lanczos(
             right = _arpack(operator, rank, accuracy, start)
         except SystemError:
             raise operator.error or RuntimeError("PROPACK failed without a reason") from None
-        except (np.linalg.LinAlgError, RuntimeError, ImportError) as error:
+        except FAILURES as error:
             said.append(f"{name}: {str(error).splitlines()[0]}")
             continue
         found = rayleigh_ritz(source, torch.from_numpy(right), operator.count, {"solver": name})

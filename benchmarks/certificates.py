@@ -29,11 +29,11 @@ import torch
 import tyro
 
 from schmidt.matrices import NotConvergedError, svd
-from schmidt.matrices.certificate import Certificate
-from schmidt.matrices.certify import certify
+from schmidt.matrices.certificate.certificate import Certificate
+from schmidt.matrices.certificate.certify import certify
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.solvers import solve
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.choice import solve
+from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.rank import rank_rule
 
 SPECTRA = ("flat", "algebraic", "exponential", "clustered", "deficient", "spiked", "steep")

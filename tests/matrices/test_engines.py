@@ -10,9 +10,9 @@ import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator, splu
 
 from schmidt.matrices import NotConvergedError, svd
-from schmidt.matrices import blocks as blocks_module
-from schmidt.matrices.incremental import Incremental
-from schmidt.matrices.source import Dense, Sparse
+from schmidt.matrices.solvers import blocks as blocks_module
+from schmidt.matrices.solvers.incremental import Incremental
+from schmidt.matrices.sources.source import Dense, Sparse
 
 from .conftest import Planted, values
 

@@ -1,8 +1,8 @@
 """Matrices: the best rank-k approximation with a certificate, and what is built on it."""
 
-from schmidt.matrices.certificate import Certificate
-from schmidt.matrices.krylov import NotConvergedError
+from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.nystrom import nystrom
+from schmidt.matrices.solvers.krylov import NotConvergedError
 from schmidt.matrices.svd import ToleranceError, svd
 
 __all__ = [

@@ -10,7 +10,7 @@ import scipy.sparse
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from schmidt.matrices.source import Dense, Operator, Source, Sparse
+from schmidt.matrices.sources.source import Dense, Operator, Source, Sparse
 
 
 def source_of(A: Any, rank: int = 32, seed: int = 0) -> Source:
@@ -35,11 +35,11 @@ def source_of(A: Any, rank: int = 32, seed: int = 0) -> Source:
     if isinstance(A, LinearOperator):
         return Operator(A)
     if type(A).__module__.split(".")[0] == "dask":
-        from schmidt.matrices.dask import Chunked
+        from schmidt.matrices.solvers.dask import Chunked
 
         return Chunked(A)
     if callable(A) or isinstance(A, Iterator) or _is_blocks(A):
-        from schmidt.matrices.blocks import row_blocks
+        from schmidt.matrices.solvers.blocks import row_blocks
 
         return row_blocks(A, rank, seed)
     if hasattr(A, "__array__") or isinstance(A, (list, tuple)):

@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from schmidt.factorization import fix_signs
-from schmidt.matrices.centred import Centred, centred, column_means
-from schmidt.matrices.certificate import Certificate
-from schmidt.matrices.incremental import Incremental
+from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.power import power_iteration
-from schmidt.matrices.source import Dense, Source, squared_norm
+from schmidt.matrices.solvers.incremental import Incremental
+from schmidt.matrices.solvers.power import power_iteration
+from schmidt.matrices.sources.centred import Centred, centred, column_means
+from schmidt.matrices.sources.source import Dense, Source, squared_norm
 from schmidt.matrices.svd import svd
 
 SPARE = 10

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from schmidt.factorization import Factorization, fix_signs
-from schmidt.matrices.centred import centred
-from schmidt.matrices.certificate import Certificate
-from schmidt.matrices.certify import certify
+from schmidt.matrices.certificate.certificate import Certificate
+from schmidt.matrices.certificate.certify import certify
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.solvers import SOLVERS, solve
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
-from schmidt.matrices.units import in_units
+from schmidt.matrices.solvers.choice import SOLVERS, solve
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.centred import centred
+from schmidt.matrices.sources.source import Source
+from schmidt.matrices.sources.units import in_units
 from schmidt.rank import RankRule, rank_rule
 
 FIRST = 32

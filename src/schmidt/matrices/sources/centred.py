@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schmidt.arrays import tensor
-from schmidt.matrices.source import Dense, Source, Sparse, squared_norm
+from schmidt.matrices.sources.source import Dense, Source, Sparse, squared_norm
 
 
 class Centred(Source):

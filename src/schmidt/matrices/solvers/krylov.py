@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from schmidt.matrices.orthonormal import extend, orthonormalize, random_normal
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 SAFETY = 0.3
 """On the estimated error of the singular values, because the estimate is not a bound."""

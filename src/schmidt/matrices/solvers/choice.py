@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from schmidt.matrices.krylov import NotConvergedError, block_krylov
-from schmidt.matrices.lanczos import lanczos
-from schmidt.matrices.lapack import lapack
-from schmidt.matrices.lobpcg import lobpcg
-from schmidt.matrices.source import Source, tall
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.krylov import NotConvergedError, block_krylov
+from schmidt.matrices.solvers.lanczos import lanczos
+from schmidt.matrices.solvers.lapack import lapack
+from schmidt.matrices.solvers.lobpcg import lobpcg
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source, tall
 
 SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")
 SMALL = 400

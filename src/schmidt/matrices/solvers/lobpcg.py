@@ -10,10 +10,10 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from schmidt.matrices.krylov import NotConvergedError, accurate
-from schmidt.matrices.lanczos import rayleigh_ritz
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.krylov import NotConvergedError, accurate
+from schmidt.matrices.solvers.lanczos import rayleigh_ritz
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 
 def lobpcg(

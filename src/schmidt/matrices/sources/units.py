@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from schmidt.matrices.source import Source
+from schmidt.matrices.sources.source import Source
 
 COMFORTABLE = 1e4
 

@@ -10,10 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schmidt.matrices.krylov import Columns, NotConvergedError, accurate, block_size, converged
-from schmidt.matrices.orthonormal import extend, orthonormalize, random_normal
-from schmidt.matrices.source import Source, checked
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.krylov import (
+    Columns,
+    NotConvergedError,
+    accurate,
+    block_size,
+    converged,
+)
+from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source, checked
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""

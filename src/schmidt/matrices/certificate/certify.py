@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from schmidt.matrices.certificate import Certificate
-from schmidt.matrices.probe import Prober, Remainder
-from schmidt.matrices.source import Source, squared_norm
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.certificate.certificate import Certificate
+from schmidt.matrices.certificate.probe import Prober, Remainder
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source, squared_norm
 from schmidt.rank import RankRule, largest_tail, tail_energy
 
 PROBABILITY = 1e-6

@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse.linalg
 import torch
 
-from schmidt.matrices.krylov import NotConvergedError, accurate
-from schmidt.matrices.orthonormal import orthonormalize
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.krylov import NotConvergedError, accurate
+from schmidt.matrices.solvers.orthonormal import orthonormalize
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 SPACES = (16, 64)
 """Dimensions of PROPACK's space, in multiples of k: large ones are slow to allocate."""

@@ -27,9 +27,9 @@ import torch
 from scipy.special import gammaincinv
 from torch import Tensor
 
-from schmidt.matrices.orthonormal import extend, orthonormalize, random_normal
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 
 class Remainder:

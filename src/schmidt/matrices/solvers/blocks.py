@@ -16,9 +16,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from schmidt.matrices.incremental import Incremental
-from schmidt.matrices.source import Dense, Source, Sparse, squared_norm
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.incremental import Incremental
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Dense, Source, Sparse, squared_norm
 
 WIDE = 2048
 """Columns up to which the triangular factor of all rows is kept, (n, n)."""

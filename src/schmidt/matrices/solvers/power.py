@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from schmidt.matrices.krylov import NotConvergedError
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.krylov import NotConvergedError
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 STEPS = 5000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from schmidt.matrices.source import Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Source
 
 
 def lapack(source: Source, rank: int | None = None) -> Triplets:

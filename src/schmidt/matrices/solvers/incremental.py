@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.matrices.lapack import lapack
-from schmidt.matrices.solvers import solve
-from schmidt.matrices.source import Dense, Source
-from schmidt.matrices.triplets import Triplets
+from schmidt.matrices.solvers.choice import solve
+from schmidt.matrices.solvers.lapack import lapack
+from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.sources.source import Dense, Source
 
 
 class Incremental:

@@ -1,0 +1,1 @@
+"""From a source to its leading triplets; and matrices in parts, which solve themselves."""

@@ -16,5 +16,9 @@ def tensor(a: Any, dtype: type[np.generic] | None = None) -> Tensor:
     """
     if isinstance(a, Tensor):
         return a
+    if hasattr(a, "tocsr"):
+        raise ValueError("expected a dense array, got a sparse matrix; call .toarray() first")
     array = np.array(a, dtype=dtype)
+    if array.dtype.kind not in "biufc":
+        raise ValueError(f"expected numbers, got an array of {array.dtype}")
     return from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))

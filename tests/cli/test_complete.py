@@ -115,3 +115,12 @@ def test_bad_options_are_named(capsys, tmp_path, rng):
         assert message in error
     (tmp_path / "b.csv").write_bytes(b"u,i,\xff\xfe3")
     assert "no text in UTF-8" in run(capsys, tmp_path / "b.csv")[2]
+
+
+def test_a_first_line_without_a_rating_is_no_header(capsys, tmp_path, rng):
+    write_ratings(tmp_path / "r.csv", rng, header=False)
+    text = (tmp_path / "r.csv").read_text()
+    (tmp_path / "r.csv").write_text("u1,x,\n" + text)
+    status, _, error = run(capsys, tmp_path / "r.csv", "--out", tmp_path / "out")
+    assert status == 2
+    assert "line 1: the rating '' is no number" in error

@@ -91,7 +91,7 @@ def test_bad_arguments_are_one_line(capsys, tmp_path, folder):
     for arguments, message in (
         ([tmp_path / "none", "sea"], "no such file or folder"),
         ([tmp_path / "empty", "sea"], "contains no .txt, .md, .rst files"),
-        ([tmp_path / "one.txt", "sea"], "only one paragraph"),
+        ([tmp_path / "one.txt", "sea"], "fewer than two paragraphs"),
         ([folder], "the query comes last"),
         ([folder, "sea", "--rank", "9"], "rank must lie between 1 and 4"),
         ([folder, "sea", "--n", "0"], "n must be at least 1"),
@@ -110,3 +110,17 @@ def test_sentences_are_cut_without_markup():
         "Next one!",
         "- item a",
     ]
+
+
+def test_brackets_mixed_paths_and_other_encodings(capsys, tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes("un café [red] près du port".encode("latin-1"))
+    (tmp_path / "b.txt").write_text("the harbour [/INST] and the sea")
+    (tmp_path / "c.txt").write_text("a ship at sea")
+    monkeypatch.chdir(tmp_path)
+    arguments = [tmp_path / "a.txt", "b.txt", "c.txt", "café [/INST]", "--rank", "2"]
+    status, text, _ = run(capsys, *arguments, "--out", tmp_path / "out")
+    assert status == 0
+    assert "café [red] près" in text
+    long = "fish " * 60
+    status, text, _ = run(capsys, long, "--rank", "2", "--out", tmp_path / "out")
+    assert status == 0

@@ -147,3 +147,49 @@ class TestCompress:
             assert status == 2
             assert message in error
             assert not (tmp_path / "out").exists()
+
+    def test_sixteen_bits_are_scaled(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        grey = (np.arange(20 * 30).reshape(20, 30) * 100).astype(np.uint16)
+        Image.fromarray(grey).save(tmp_path / "g.png")
+        status, _, _ = run(
+            capsys, "compress", tmp_path / "g.png", "--rank", 20, "--out", tmp_path / "out"
+        )
+        assert status == 0
+        kept = np.asarray(Image.open(tmp_path / "out" / "rank-20.png"), dtype=float)
+        np.testing.assert_allclose(kept, grey * (255 / 65535), atol=1)
+
+
+def test_a_gap_in_the_first_line_is_no_header(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("1,,3\n4,5,6\n")
+    status, _, error = run(capsys, "svd", tmp_path / "a.csv")
+    assert status == 2
+    assert "line 1, column 2: '' is no number" in error
+
+
+def test_small_matrices_have_few_terms_and_brackets_are_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "[x].csv").write_text("a,b,c\n1,2,3\n4,5,6.5\n")
+    out = tmp_path / "out [" / "16]"
+    status, text, _ = run(capsys, "svd", tmp_path / "[x].csv", "--out", out)
+    assert status == 0
+    assert "[x].csv: 2 × 3" in text
+    assert "rank 2; rank 2" not in text
+    assert json.loads((out / "report.json").read_text())["rank"] == 2
+
+
+def test_ctrl_c_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("schmidt.cli.svd.svd", interrupted)
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    status, _, error = run(capsys, "svd", tmp_path / "a.csv")
+    assert status == 130
+    assert error.strip() == "schmidt: interrupted"

@@ -7,6 +7,7 @@ from math import factorial
 
 import numpy as np
 import pytest
+import scipy.sparse
 from numpy.polynomial.hermite_e import hermeval
 
 from schmidt.dependence import CDK, LinearCDK
@@ -149,3 +150,14 @@ def test_runs_repeat_and_leave_the_global_generator_alone(views: Views) -> None:
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_items_of_another_kind_are_refused() -> None:
+    x = np.random.default_rng(0).standard_normal((200, 1))
+    model = CDK(1, hidden=(8,), steps=2, progress=False).fit(x, x)
+    with pytest.raises(ValueError, match="2 numbers each, and were fitted with 1"):
+        model.transform_x(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="sparse"):
+        CDK(1).fit(scipy.sparse.csr_array(x), x)
+    with pytest.raises(ValueError, match="expected numbers"):
+        CDK(1).fit(np.array(["a"] * 200), x)

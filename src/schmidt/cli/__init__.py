@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="The best low-rank approximation of whatever linear thing you have.",
             args=arguments,
         )
+    except KeyboardInterrupt:
+        print("schmidt: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and type(error).__module__.split(".")[0] != "schmidt":
             raise

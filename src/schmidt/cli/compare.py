@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt.cli.pictures import draw, draw_beside
@@ -52,7 +53,7 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
     console = Console()
     problem = named(options.problem, options.dim)
     out = options.out or Path("schmidt-out") / f"compare-{problem.name}"
-    console.print(f"[bold]{problem.name}[/]: {problem.summary}", highlight=False)
+    console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
     solutions: dict[str, Solution | RitzSolution] = {}
     for method in dict.fromkeys(options.methods):
         console.print(f"solving by {method} …")
@@ -71,7 +72,9 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
     console.print(_measures(solutions, errors))
     pictures = draw_beside(solutions, errors, out)
     shown = ", ".join(path.name for path in pictures)
-    console.print(f"\npictures in [bold]{out}[/]: {shown}; more in a folder per method")
+    console.print(
+        f"\npictures in [bold]{escape(str(out))}[/]: {shown}; more in a folder per method"
+    )
     return 0
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt.cli.completion_pictures import draw_completion
@@ -93,7 +94,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
         write_json(options.json, report)
     pictures = [path.name for path in draw_completion(model, data, out)]
     console.print(
-        f"\nresults in [bold]{out}[/]: predictions.csv, model.safetensors, report.json"
+        f"\nresults in [bold]{escape(str(out))}[/]: predictions.csv, model.safetensors, report.json"
         + "".join(f", {name}" for name in pictures)
     )
     return 0
@@ -156,7 +157,7 @@ def _print(
     options: CompleteOptions,
 ) -> None:
     console.print(
-        f"[bold]{data.name}[/]: {report['ratings']} ratings of {report['items']} items by "
+        f"[bold]{escape(data.name)}[/]: {report['ratings']} ratings of {report['items']} items by "
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
@@ -185,10 +186,10 @@ def _print(
             highlight=False,
         )
     user = options.user or data.users[0]
-    console.print(f"\nbest unseen items for [bold]{user}[/]", highlight=False)
+    console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
     table = _table(["item", "prediction"])
     for item, score in model.recommend(user, 5):
-        table.add_row(item, f"{score:.2f}")
+        table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
@@ -61,7 +62,7 @@ def compress_command(options: Annotated[CompressOptions, tyro.conf.arg(name="")]
     versions, values = compress(image, ranks, energy=options.energy)
     m, n = image.shape[:2]
     channels = "grey" if image.ndim == 2 else f"{image.shape[2]} channels"
-    console.print(f"[bold]{name}[/]: {n} × {m} pixels, {channels}", highlight=False)
+    console.print(f"[bold]{escape(name)}[/]: {n} × {m} pixels, {channels}", highlight=False)
     console.print(_table(versions))
     if any(v.stored >= v.pixels for v in versions):
         console.print(
@@ -69,7 +70,7 @@ def compress_command(options: Annotated[CompressOptions, tyro.conf.arg(name="")]
         )
     out = options.out or Path("schmidt-out") / f"compress-{name}"
     names = _write(image, versions, values, out, options.json)
-    console.print(f"\nin [bold]{out}[/]: " + ", ".join(names))
+    console.print(f"\nin [bold]{escape(str(out))}[/]: " + ", ".join(names))
     return 0
 
 

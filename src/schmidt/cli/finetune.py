@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt.cli.finetune_pictures import draw_finetuning
@@ -96,7 +97,7 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     if options.json:
         print(json.dumps(content, indent=2, allow_nan=False, default=plain))
     console.print(
-        f"\nin [bold]{out}[/]: report.md, results.json, {', '.join(pictures)}  "
+        f"\nin [bold]{escape(str(out))}[/]: report.md, results.json, {', '.join(pictures)}  "
         f"({time.perf_counter() - begin:.0f} s)",
         highlight=False,
     )

@@ -24,7 +24,8 @@ def read_ratings(path: Path) -> Ratings:
     """Read user, item, rating from the first three columns of a table.
 
     The delimiter is a tab, semicolon or comma, the first of them that the first line contains; the
-    first line may be a header; more columns are ignored.
+    first line may be a header, whose third name says what is taken for the rating; more columns
+    are ignored.
 
     Raises:
         ValueError: a line with fewer columns, or a rating that is no number; the line is named.
@@ -46,7 +47,7 @@ def read_ratings(path: Path) -> Ratings:
         try:
             values.append(float(row[2]))
         except ValueError:
-            if line == 1:
+            if line == 1 and row[2].strip():
                 continue  # a header
             raise ValueError(f"{path}, line {line}: the rating {row[2]!r} is no number") from None
         users.append(row[0].strip())

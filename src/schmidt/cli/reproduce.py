@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from schmidt.reproduce import SEEDS, InterruptedRuns, Options
 from schmidt.reproduce import reproduce as run
@@ -62,5 +63,7 @@ def reproduce(options: Annotated[ReproduceOptions, tyro.conf.arg(name="")]) -> i
     for line in report.headlines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     names = ", ".join(p.name for p in written)
-    console.print(f"\nin [bold]{out}[/]: {names}  ({time.perf_counter() - begin:.0f} s)")
+    console.print(
+        f"\nin [bold]{escape(str(out))}[/]: {names}  ({time.perf_counter() - begin:.0f} s)"
+    )
     return 0

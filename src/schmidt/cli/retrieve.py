@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt.cli.retrieval_pictures import draw_retrieval
@@ -71,7 +72,7 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
     if options.steps is not None:
         settings = replace(settings, steps=options.steps, epochs=None)
     out = options.out or Path("schmidt-out") / f"retrieve-{_slug(data)}"
-    console.print(f"[bold]{data.name}[/]: {report.sizes(data)}", highlight=False)
+    console.print(f"[bold]{escape(data.name)}[/]: {report.sizes(data)}", highlight=False)
 
     def watch(outcome: Outcome) -> None:
         e = outcome.embedding
@@ -86,7 +87,9 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
     write_json(out / "report.json", results.report())
     write_bytes(out / "report.md", report.markdown(results, pictures).encode())
     _save(out / "embeddings.npz", results.embeddings())
-    console.print(f"\nresults in [bold]{out}[/]: report.md, report.json, embeddings.npz")
+    console.print(
+        f"\nresults in [bold]{escape(str(out))}[/]: report.md, report.json, embeddings.npz"
+    )
     console.print("pictures: " + ", ".join(pictures))
     return 130 if results.interrupted else 0
 

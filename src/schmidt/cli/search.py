@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
-from schmidt.cli.texts import embedded_documents, read_documents, snippets
+from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     *paths, query = options.query or (EXAMPLE,)
     if not options.query:
         console.print(f'searching for "{EXAMPLE}"')
-    if options.query and not paths and Path(query).exists():
+    if options.query and not paths and exists(Path(query)):
         raise ValueError(f"{query} is a file or folder: the query comes last, in quotes")
     documents = read_documents([Path(p) for p in paths]) if paths else embedded_documents()
     index = SemanticIndex(
@@ -99,7 +100,7 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     index.save(out / "index.safetensors")
     pictures = _draw(index, query, hits, options.terms, out)
     console.print(
-        f"\nresults in [bold]{out}[/]: report.json, index.safetensors"
+        f"\nresults in [bold]{escape(str(out))}[/]: report.json, index.safetensors"
         + "".join(f", {path.name}" for path in pictures)
     )
     return 0
@@ -130,7 +131,7 @@ def _roots(text: str) -> set[str]:
 
 def _print(console: Console, query: str, hits: list[Hit], best: list[str]) -> None:
     if not hits:
-        console.print(f"no word of “{query}” occurs in the documents", highlight=False)
+        console.print(f"no word of “{escape(query)}” occurs in the documents", highlight=False)
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     table.add_column("", justify="right", no_wrap=True)
@@ -138,7 +139,9 @@ def _print(console: Console, query: str, hits: list[Hit], best: list[str]) -> No
     table.add_column("document", no_wrap=True)
     table.add_column("sentence", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
     for i, (hit, sentence) in enumerate(zip(hits, best, strict=True), 1):
-        table.add_row(str(i), f"{hit.score:.3f}", _cut(str(hit.name), 30), sentence)
+        cosine = round(hit.score, 3) + 0.0  # never −0.000
+        name = escape(_cut(str(hit.name), 30))
+        table.add_row(str(i), f"{cosine:.3f}", name, escape(sentence))
     console.print(table)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import torch
 import tyro
 from rich.console import Console
+from rich.markup import escape
 
 from schmidt.cli.pictures import draw
 from schmidt.cli.report import print_report
@@ -160,7 +161,7 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     method = options.method or default_method(problem)
     options.check(method)
     out = options.out or Path("schmidt-out") / problem.name
-    console.print(f"[bold]{problem.name}[/]: {problem.summary}", highlight=False)
+    console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
     solution: Solution | RitzSolution
     if method == "ritz":
         solution = _ritz(options, problem, console)
@@ -169,7 +170,9 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     print_report(console, solution)
     _write(solution, out, options.json)
     pictures = draw(solution, out)
-    console.print(f"\npictures in [bold]{out}[/]: " + ", ".join(p.name for p in pictures))
+    console.print(
+        f"\npictures in [bold]{escape(str(out))}[/]: " + ", ".join(p.name for p in pictures)
+    )
     found = solution.ritz if isinstance(solution, RitzSolution) else solution.fit
     return 130 if found.interrupted else 0
 

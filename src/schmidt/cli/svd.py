@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
@@ -70,7 +71,7 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     rules = (options.rank, options.tol, options.energy, options.mass)
     found = svd(
         A,
-        rank=10 if all(rule is None for rule in rules) else options.rank,
+        rank=_usual(A) if all(rule is None for rule in rules) else options.rank,
         tol=options.tol,
         energy=options.energy,
         mass=options.mass,
@@ -85,7 +86,7 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     shape = found.left.shape[0], found.right.shape[0]
     kind = str(found.left.dtype)
     console.print(
-        f"[bold]{options.file.name}[/]: {shape[0]} × {shape[1]}, {kind}, "
+        f"[bold]{escape(options.file.name)}[/]: {shape[0]} × {shape[1]}, {kind}, "
         f"solver {found.settings['solver']}",
         highlight=False,
     )
@@ -93,8 +94,13 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     _print_certificate(console, found.error, found.rank)
     out = options.out or Path("schmidt-out") / f"svd-{options.file.stem}"
     _write(found, out, options.json, shape)
-    console.print(f"\nin [bold]{out}[/]: factors.npz, report.json, spectrum.png")
+    console.print(f"\nin [bold]{escape(str(out))}[/]: factors.npz, report.json, spectrum.png")
     return 0
+
+
+def _usual(A: Any) -> int:
+    """As many terms as fit on a screen; what is not a matrix is for ``svd`` to refuse."""
+    return max(1, min(10, *A.shape)) if len(A.shape) == 2 else 10
 
 
 def _table(found: Factorization) -> Table:
@@ -112,7 +118,8 @@ def _table(found: Factorization) -> Table:
 
 def _print_certificate(console: Console, c: Certificate, rank: int) -> None:
     lines = str(c).splitlines()
-    console.print(f"rank {rank}; {lines[0]}", highlight=False, markup=False)
+    first = lines[0] if lines[0].startswith(f"rank {rank}:") else f"rank {rank}; {lines[0]}"
+    console.print(first, highlight=False, markup=False)
     for line in lines[1:]:
         console.print("  " + line, highlight=False, markup=False)
     if c.energy is not None:

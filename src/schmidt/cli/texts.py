@@ -21,7 +21,7 @@ def read_documents(paths: Sequence[Path]) -> dict[str, str]:
     """
     found: list[Path] = []
     for path in paths:
-        if not path.exists():
+        if not exists(path):
             raise ValueError(f"no such file or folder: {path}; the query comes last, in quotes")
         if path.is_file():
             found.append(path)
@@ -30,16 +30,35 @@ def read_documents(paths: Sequence[Path]) -> dict[str, str]:
         if not inside:
             raise ValueError(f"{path} contains no {', '.join(KINDS)} files")
         found += inside
-    found = list(dict.fromkeys(found))
-    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in found}
+    found = list(dict.fromkeys(path.absolute() for path in found))
+    texts = {path: _read(path) for path in found}
     if len(texts) == 1:
         ((path, text),) = texts.items()
         documents = _paragraphs(text)
         if len(documents) < 2:
-            raise ValueError(f"{path} has only one paragraph: give several files, or a longer one")
+            raise ValueError(
+                f"{path} has fewer than two paragraphs: give several files, or a longer one"
+            )
         return documents
     common = Path(*_common([p.parts[:-1] for p in found]))
     return {str(p.relative_to(common)): text for p, text in texts.items()}
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; names that no file can have are none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _read(path: Path) -> str:
+    """UTF-8, and else the western code page, in which every byte is a character."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
 
 
 def embedded_documents() -> dict[str, str]:

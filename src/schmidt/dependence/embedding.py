@@ -42,6 +42,11 @@ class Embedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         network: Any = self.network
         values = network.features(x) if self.units else network(x)
+        if values.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"items have {values.shape[-1]} features each, and were fitted with "
+                f"{len(self.mean)}"
+            )
         return (values - self.mean) @ self.mix
 
     @torch.no_grad()

@@ -37,7 +37,12 @@ class Inputs(nn.Module):
         self.register_buffer("map", map.clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return (flat(x).to(self.map.dtype) - self.centre) @ self.map
+        rows = flat(x)
+        if rows.shape[1] != len(self.centre):
+            raise ValueError(
+                f"items have {rows.shape[1]} numbers each, and were fitted with {len(self.centre)}"
+            )
+        return (rows.to(self.map.dtype) - self.centre) @ self.map
 
 
 def flat(x: Tensor) -> Tensor:

@@ -123,7 +123,8 @@ def choose(
     if validation * len(x) < FEWEST:
         raise ValueError(
             f"{len(x)} entries are too few to choose λ: a held-out part of {validation:.0%} has "
-            f"fewer than {FEWEST}; give penalty=…, or method='fixed-rank' with rank=…"
+            f"fewer than {FEWEST}; give the penalty λ yourself, or a fixed rank with "
+            "method='fixed-rank'"
         )
     rng = np.random.default_rng(method.seed)
     train, held = x.split(validation, rng)

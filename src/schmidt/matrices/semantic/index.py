@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -231,6 +231,8 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _texts(documents: Sequence[str]) -> list[str]:
     if isinstance(documents, str):
         raise ValueError("documents must be a list of texts, got one string")
+    if isinstance(documents, Mapping):
+        raise ValueError("got a mapping; pass list(documents.values()) and names=list(documents)")
     texts = list(documents)
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:

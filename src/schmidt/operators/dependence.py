@@ -14,6 +14,9 @@ from schmidt.operators.pairs import GivenPairs, PairSampler, checked_pairs
 
 __all__ = ["Dependence", "PairSampler"]
 
+LEAST_TO_PART = 8
+"""Pairs; of fewer, no half can judge the other."""
+
 
 class Dependence(Form):
     """K(y, x) = p(x, y)/(p(x)p(y)) − 1 from L²(p(x)) to L²(p(y)), through pairs (sec. 4.2).
@@ -62,6 +65,19 @@ class Dependence(Form):
     def evaluation(self, n: int | None = None) -> Sample:
         known = self.held_out or (self.draw if isinstance(self.draw, GivenPairs) else None)
         return super().evaluation(n) if known is None else _sample(known.x, known.y, known.weight)
+
+    def solving(self, generator: torch.Generator) -> tuple[Sample, Sample]:
+        """Given pairs are parted, so that no pair judges what it has made."""
+        given = self.draw
+        if not isinstance(given, GivenPairs) or len(given) < LEAST_TO_PART:
+            return super().solving(generator)
+        order = torch.randperm(len(given), generator=generator)
+        halves = [h[: self.solving_points] for h in order.tensor_split(2)]
+        if self.held_out is None:
+            first, second = (given.only(h) for h in halves)
+        else:
+            first, second = given.only(order[: self.solving_points]), self.held_out
+        return _sample(first.x, first.y, first.weight), _sample(second.x, second.y, second.weight)
 
     @property
     def with_constant(self) -> Dependence:

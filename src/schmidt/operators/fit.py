@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from schmidt.operators.derivatives import Derivatives
 from schmidt.operators.form import Form
 from schmidt.operators.functions import Functions
 from schmidt.operators.methods import Method
+from schmidt.operators.networks.hidden import Hidden
 from schmidt.operators.ritz.start import polished
 from schmidt.operators.run import Run
 from schmidt.operators.spectrum import Spectrum, spectrum
@@ -143,6 +145,10 @@ def fit(
     ):
         if given not in known:
             raise ValueError(f"{name} must be one of {known}, got {given!r}")
+    if "ritz" in (start, polish):
+        for network in (right, left):
+            if network is not None:
+                Hidden(network)  # says now, and not after training, what it cannot take
     settings = {**(settings or {}), "start": start}
     run = Run(form, right, left, method, training, derivatives, settings)
     directory = None if checkpoint is None else Path(checkpoint)
@@ -159,10 +165,13 @@ def fit(
     seconds = at.seconds
     if polish == "ritz":
         begin = time.perf_counter()
-        values, f, g = polished(form, last, before, run.modes)
-        extra = Factorization(
-            g, values.numpy(), f, settings={**run.settings, "estimate": "ritz", "polish": polish}
-        )
+        try:
+            values, f, g = polished(form, last, before, run.modes)
+        except ValueError as error:  # what was learned must not be lost
+            warnings.warn(f"not polished: {error}", stacklevel=2)
+        else:
+            named = {**run.settings, "estimate": "ritz", "polish": polish}
+            extra = Factorization(g, values.numpy(), f, settings=named)
         seconds += time.perf_counter() - begin
     return Fit(
         form,

@@ -101,6 +101,13 @@ class Form(ABC):
         """Points on which :meth:`matrix` is exact for all practical purposes, where there are."""
         return None
 
+    def solving(self, generator: torch.Generator) -> tuple[Sample, Sample]:
+        """Points to solve on in closed form, the quadrature if there is one, and other points to
+        judge the solution on."""
+        exact = self.quadrature()
+        first = self.sample(self.solving_points, generator) if exact is None else exact
+        return first, self.sample(self.solving_points, generator)
+
     def orders(self) -> tuple[int, int]:
         """The derivatives of f and of g that :meth:`matrix` needs."""
         return self.order, min(self.order, 1) if self.left_order is None else self.left_order
@@ -173,6 +180,9 @@ class _Derived(Form):
 
     def quadrature(self) -> Sample | None:
         return self.base.quadrature()
+
+    def solving(self, generator: torch.Generator) -> tuple[Sample, Sample]:
+        return self.base.solving(generator)
 
 
 class _Scaled(_Derived):

@@ -12,6 +12,7 @@ from torch import nn
 from schmidt import Factorization
 from schmidt.operators import (
     Ansatz,
+    Dependence,
     DisjointMLP,
     Distribution,
     Functions,
@@ -204,3 +205,44 @@ def test_bad_settings_are_named() -> None:
     network = Ansatz(nn.Sequential(nn.Linear(2, 8), nn.Linear(8, 2), nn.Tanh()))
     with pytest.raises(ValueError, match="hidden units are known for"):
         fit(oscillator(), network, training=SHORT, start="ritz", progress=False)
+
+
+def test_fewer_units_than_modes_leave_what_was_learned() -> None:
+    """Two units and a constant span no four functions; the outputs do not either."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(1, 2), nn.Tanh(), nn.Linear(2, 4, bias=False))
+    form = Kernel(
+        lambda y, x: (-((y - x.T) ** 2)).exp(), Distribution(Gaussian(1.0, 1)), symmetric=True
+    )
+    with pytest.warns(UserWarning, match="not polished: the networks span fewer than 4"):
+        found = fit(form, network, training=SHORT, polish="ritz", progress=False)
+    assert found.polished is None
+    assert found.factorization.rank <= 2
+
+
+def test_a_network_without_known_units_is_refused_before_training() -> None:
+    calls = []
+    with pytest.raises(ValueError, match="hidden units are known for"):
+        fit(
+            oscillator(),
+            nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2), nn.Tanh()),
+            training=SHORT,
+            polish="ritz",
+            monitor=lambda *_: calls.append(1) or {},
+            progress=False,
+        )
+    assert not calls
+
+
+def test_given_pairs_do_not_judge_what_they_made() -> None:
+    """300 independent pairs: whatever 64 units find in a half of them is not in the other."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 300, 5))
+
+    def network(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(5, 64), nn.Tanh(), nn.Linear(64, 3)).double()
+
+    form = Dependence((x, y))
+    found = fit(form, network(0), network(1), training=SHORT, polish="ritz", progress=False)
+    assert found.factorization.values.max() < 0.4

@@ -12,26 +12,25 @@ from schmidt.operators.networks.hidden import Hidden
 from schmidt.operators.ritz.in_span import InSpan, galerkin
 from schmidt.operators.spectrum import double, spectrum
 
+SEED = 5
+"""Of the points."""
 START_CUT = 1e-4
 """Coefficients of a start must stay of order one: training goes on from them in float32."""
 
 
-def _samples(form: Form, seed: int, n: int | None = None) -> tuple[Sample, Sample]:
-    """Points to solve on, and independent ones to judge on."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = (form.sample(n or form.solving_points, generator) for _ in range(2))
-    first, second = (s.to("cpu", torch.float64) for s in drawn)
-    exact = form.quadrature()
-    return first if exact is None else exact.to("cpu", torch.float64), second
+def _samples(form: Form, seed: int) -> tuple[Sample, Sample]:
+    """Points to solve on, and others to judge on."""
+    first, second = form.solving(torch.Generator().manual_seed(seed))
+    return first.to("cpu", torch.float64), second.to("cpu", torch.float64)
 
 
 def ritz_in_networks(
-    form: Form, right: nn.Module, left: nn.Module | None, modes: int, *, seed: int = 5
+    form: Form, right: nn.Module, left: nn.Module | None, modes: int
 ) -> tuple[InSpan, Hidden, Hidden]:
     """The Ritz solution in the span of all hidden units (float64 copies) of the networks."""
     f = Hidden(double(right))  # type: ignore[arg-type]
     g = f if left is None else Hidden(double(left))  # type: ignore[arg-type]
-    sample, held_out = _samples(form, seed)
+    sample, held_out = _samples(form, SEED)
     other = None if left is None else g
     return galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out), f, g
 
@@ -40,16 +39,21 @@ def polished(
     form: Form, right: nn.Module, left: nn.Module | None, modes: int
 ) -> tuple[Tensor, Functions, Functions]:
     """Values, right and left functions of the Ritz solution in the networks' hidden units, or in
-    the span of their outputs where that is better on held-out points.
+    the span of their outputs where that is better on the points that judge.
 
-    The values are those on ``form.evaluation()``, of a last Ritz step among the functions.
+    The values are those of a last Ritz step among the functions, on ``form.evaluation()`` where
+    the form has a quadrature, else on the points that judge.
+
+    Raises:
+        ValueError: neither the units nor the outputs span as many functions as there are modes.
     """
-    found, f, g = ritz_in_networks(form, right, left, modes)
-    first, second = Functions(f, found.mix_f), Functions(g, found.mix_g)
-    outputs = _in_outputs(form, right, left, modes)
-    if outputs is not None and outputs[0] > found.score:
-        _, first, second = outputs
-    s = spectrum(form, first, None if left is None else second)
+    found = [_in_units(form, right, left, modes), _in_outputs(form, right, left, modes)]
+    known = [one for one in found if one is not None]
+    if not known:
+        raise ValueError(f"the networks span fewer than {modes} functions")
+    _, first, second = max(known, key=lambda one: one[0])
+    judged = None if form.quadrature() is not None else _samples(form, SEED)[1]
+    s = spectrum(form, first, None if left is None else second, judged)
     first = Functions(first.network, first.mix @ s.mix_f)
     values = torch.from_numpy(s.ritz[: s.rank])
     if left is None:
@@ -57,13 +61,24 @@ def polished(
     return values, first, Functions(second.network, second.mix @ s.mix_g)
 
 
-def _in_outputs(
-    form: Form, right: nn.Module, left: nn.Module | None, modes: int, seed: int = 5
-) -> tuple[float, Functions, Functions] | None:
-    """Score and functions of the Ritz solution in the span of the outputs, if they span enough."""
+Scored = tuple[float, Functions, Functions]
+"""Σ ⟨g_l|T f_l⟩ on the points that judge; right and left functions."""
+
+
+def _in_units(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Scored | None:
+    """The Ritz solution in the span of the hidden units, if they span enough."""
+    try:
+        found, f, g = ritz_in_networks(form, right, left, modes)
+    except ValueError:
+        return None
+    return found.score, Functions(f, found.mix_f), Functions(g, found.mix_g)
+
+
+def _in_outputs(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Scored | None:
+    """The Ritz solution in the span of the outputs, if they span enough."""
     f = double(right)
     g = f if left is None else double(left)
-    sample, held_out = _samples(form, seed)
+    sample, held_out = _samples(form, SEED)
     other = None if left is None else g
     try:
         found = galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out)

@@ -34,7 +34,7 @@ def ridge_rows(x: Observed, features: np.ndarray, penalties: np.ndarray) -> np.n
         f = padded[np.where(inside, x.columns[places], -1)]
         ft = f.transpose(0, 2, 1)
         gram = ft @ f
-        floor = ROUNDING * gram[:, diagonal, diagonal].sum(1, keepdims=True)
+        floor = ROUNDING * gram[:, diagonal, diagonal]  # of each: factors may be tiny beside ones
         gram[:, diagonal, diagonal] += np.maximum(penalties, np.maximum(floor, 1e-300))
         targets = np.where(inside, x.values[places], 0.0)[..., None]
         out[rows] = np.linalg.solve(gram, ft @ targets)[..., 0]

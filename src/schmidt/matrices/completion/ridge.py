@@ -34,7 +34,7 @@ def ridge_rows(x: Observed, features: np.ndarray, penalties: np.ndarray) -> np.n
         f = padded[np.where(inside, x.columns[places], -1)]
         ft = f.transpose(0, 2, 1)
         gram = ft @ f
-        floor = ROUNDING * gram[:, diagonal, diagonal]  # of each: factors may be tiny beside ones
+        floor = ROUNDING * gram[:, diagonal, diagonal].sum(1, keepdims=True)
         gram[:, diagonal, diagonal] += np.maximum(penalties, np.maximum(floor, 1e-300))
         targets = np.where(inside, x.values[places], 0.0)[..., None]
         out[rows] = np.linalg.solve(gram, ft @ targets)[..., 0]
@@ -56,8 +56,12 @@ def row_model(
     penalties = np.full(right.shape[1], penalty)
     if not np.isfinite(rho):
         return ridge_rows(targets, right, penalties), np.zeros(x.shape[0])
-    features = np.hstack([right, np.ones((len(right), 1))])
-    found = ridge_rows(targets, features, np.append(penalties, rho))
+    # the bias's column as large as the others: floors under all of them have one scale
+    size = float(np.sqrt(np.mean(right**2))) if right.size else 1.0
+    size = size or 1.0
+    features = np.hstack([right, np.full((len(right), 1), size)])
+    found = ridge_rows(targets, features, np.append(penalties, rho * size**2))
+    found[:, -1] *= size
     return found[:, :-1], found[:, -1]
 
 

@@ -262,10 +262,9 @@ def _mass(
         energy = max(tail_energy(known, source.norm2) - slack, 0.0)
         least = max(energy / spectral - math.sqrt(len(known)) * (r + noise), 0.0)
     most, least = most + len(known) * noise, least - len(known) * noise
-    return (
-        kept / (seen + most) if seen + most > 0 else 1.0,
-        min(kept / (seen + least), 1.0) if seen + least > kept else 1.0,
-    )
+    low = kept / (seen + most) if seen + most > 0 else 1.0
+    high = min(kept / (seen + least), 1.0) if seen + least > kept else 1.0
+    return min(low, high), high
 
 
 def _energy(norm: float | None, frobenius: float, exact: bool) -> tuple[float, float] | None:

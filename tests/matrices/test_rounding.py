@@ -1,0 +1,57 @@
+"""Certificates where rounding is what matters: large norms, many updates, far units or means."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from schmidt.matrices import svd
+from schmidt.matrices.sources.source import squared_norm
+
+
+def error_of(found: Any, A: Any) -> np.ndarray:
+    """A − U S Vᴴ in double precision."""
+    left, s, right = (np.asarray(part) for part in (found.left, found.values, found.right))
+    wide = complex if np.iscomplexobj(A) else float
+    return np.asarray(A, wide) - (left.astype(wide) * s) @ right.astype(wide).conj().T
+
+
+class TestSquaredNorm:
+    @pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex128])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_is_accurate_to_a_few_roundings(
+        self, order: Any, kind: Any, rng: np.random.Generator
+    ) -> None:
+        for A in (np.full((1500, 1500), 0.7), rng.random((1500, 1500))):
+            given = np.asarray(A.astype(kind), order=order)
+            exact = math.fsum(np.square(np.abs(given).astype(float)).ravel())
+            assert squared_norm(torch.from_numpy(given)) == pytest.approx(exact, rel=2e-15)
+
+    def test_an_error_near_rounding_is_what_the_certificate_says(
+        self, rng: np.random.Generator
+    ) -> None:
+        A = np.full((1500, 1500), 0.3)
+        A[:3, :50] += 5e-4 * rng.standard_normal((3, 50))
+        found = svd(A, rank=1)
+        assert found.error.frobenius_exact
+        assert np.linalg.norm(error_of(found, A)) == pytest.approx(found.error.frobenius, rel=1e-3)
+
+    def test_a_tolerance_below_rounding_is_not_called_met(self, rng: np.random.Generator) -> None:
+        A = rng.random((1200, 6)) @ rng.random((6, 700)) + 1e-8 * rng.standard_normal((1200, 700))
+        found = svd(scipy.sparse.csr_array(A), tol=1e-9, solver="krylov")
+        missing = float(np.linalg.norm(error_of(found, A)))
+        assert missing <= found.error.frobenius
+        assert not found.error.met or missing <= 1e-9 * np.linalg.norm(A)
+
+    def test_brackets_of_the_mass_are_not_inverted(self, rng: np.random.Generator) -> None:
+        def gauss(*shape: int) -> np.ndarray:
+            return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
+
+        for _ in range(3):
+            low, high = svd(gauss(500, 5) @ gauss(5, 450), rank=7).error.mass
+            assert low <= high <= 1

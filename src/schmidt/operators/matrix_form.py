@@ -72,12 +72,15 @@ class Matrix(Form):
         return (index[:, None] * self.block + offset).reshape(-1)
 
     def _part(self, sample: Sample, like: Tensor) -> Tensor:
+        """The sampled rows and columns; sparse if the matrix is."""
         rows, columns = self._entries(sample.y.x), self._entries(sample.x.x)
         if self.sparse:
-            part = torch.from_numpy(self.a[rows.cpu().numpy()][:, columns.cpu().numpy()].toarray())
-        else:
-            part = self.a.to(like.device)[rows][:, columns]
-        return part.to(like)
+            chosen = self.a[rows.cpu().numpy()][:, columns.cpu().numpy()].tocoo()
+            places = torch.from_numpy(np.stack([chosen.row, chosen.col]).astype(np.int64))
+            entries = torch.from_numpy(chosen.data).to(like)
+            places = places.to(like.device)
+            return torch.sparse_coo_tensor(places, entries, chosen.shape, check_invariants=True)
+        return self.a.to(like.device)[rows][:, columns].to(like)
 
     def _flat(self, values: Tensor, weight: Tensor) -> Tensor:
         """(B, L) or (B, L, O) with weights to (B·O, L)."""

@@ -55,3 +55,48 @@ class TestSquaredNorm:
         for _ in range(3):
             low, high = svd(gauss(500, 5) @ gauss(5, 450), rank=7).error.mass
             assert low <= high <= 1
+
+
+def bounds_hold(found: Any, A: np.ndarray) -> None:
+    E, c = error_of(found, A), found.error
+    assert np.linalg.norm(E) <= 1.001 * c.frobenius
+    assert c.spectral_lower <= np.linalg.norm(E, 2) <= 1.001 * c.spectral
+
+
+class TestRowBlocks:
+    def low_rank(self, m: int, n: int, noise: float, rng: np.random.Generator) -> np.ndarray:
+        exact = rng.standard_normal((m, 5)) @ rng.standard_normal((5, n))
+        return (exact + noise * rng.standard_normal((m, n))).astype(np.float32)
+
+    @pytest.mark.parametrize(
+        ("shape", "noise", "size"), [((1000, 150), 1e-3, 5), ((2000, 60), 1e-4, 2)]
+    )
+    def test_many_updates_in_single_precision_do_not_add_up(
+        self, shape: tuple[int, int], noise: float, size: int, rng: np.random.Generator
+    ) -> None:
+        A = self.low_rank(*shape, noise, rng)
+
+        def blocks() -> Any:
+            return iter([A[i : i + size] for i in range(0, len(A), size)])
+
+        for given in (blocks(), blocks):
+            found = svd(given, rank=5)
+            bounds_hold(found, A)
+            best = np.linalg.norm(np.linalg.svd(A.astype(float), compute_uv=False)[5:])
+            assert np.linalg.norm(error_of(found, A)) <= 1.05 * best
+            assert found.left.dtype == found.right.dtype == np.float32
+        close = svd(blocks(), tol=1e-5)
+        missing = np.linalg.norm(error_of(close, A)) / np.linalg.norm(A.astype(float))
+        assert not close.error.met or missing <= 1e-5
+
+    @pytest.mark.parametrize("scale", [1e30, 1e-30])
+    @pytest.mark.parametrize("once", [True, False])
+    def test_far_from_one(self, once: bool, scale: float, rng: np.random.Generator) -> None:
+        A = self.low_rank(400, 80, 0.1, rng)
+        blocks = np.array_split(A * np.float32(scale), 4)
+        found = svd(iter(blocks) if once else blocks, rank=5)
+        plain = svd(A, rank=5)
+        np.testing.assert_allclose(found.values / np.float32(scale), plain.values, rtol=1e-5)
+        np.testing.assert_allclose(found.left, plain.left, atol=1e-3)
+        assert np.isfinite(found.error.residuals).all()
+        assert found.error.frobenius / scale == pytest.approx(plain.error.frobenius, rel=1e-3)

@@ -136,7 +136,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             k = int(np.argmax(enough)) + 1 if enough.any() else len(s)
         else:
             k = min(wanted, len(s))
-        right = self._state.right[:, :k]
+        right = self._state.right[:, :k].to(torch.from_numpy(np.empty(0, X.dtype)).dtype)
         self.singular_values_ = s[:k].astype(X.dtype, copy=False)
         self.components_ = np.ascontiguousarray((right * fix_signs(right)).T.numpy())
         self._explain(self.n_samples_seen_)

@@ -96,17 +96,21 @@ def rounding(source: Source, s: np.ndarray) -> float:
     """What rounding can do to A − A_k and to its products: 4 ε √min(m, n) ‖A‖_F.
 
     A x carries an error of about ε ‖A‖_F, of which there are three; the rotations of LAPACK's
-    decomposition add up like √n. For an operator √min(m, n) σ₁ replaces ‖A‖_F.
+    decomposition add up like √n. For an operator √min(m, n) σ₁ replaces ‖A‖_F. What the source
+    knows of its own comes on top: many updates, or columns that nearly cancel with their means.
     """
     norm = math.sqrt(source.norm2 if source.norm2 is not None else min(source.shape)) * (
         1.0 if source.norm2 is not None else float(s[0])
     )
-    return 4 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
+    own = 4 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
+    return own + source.noise
 
 
 def _cancelled(source: Source) -> float:
+    """What rounding can do to ‖A‖_F² − Σs²; noise N in the triplets does 2 ‖A‖_F N."""
     assert source.norm2 is not None
-    return 16 * float(torch.finfo(source.dtype).eps) * source.norm2
+    own = 16 * float(torch.finfo(source.dtype).eps) * source.norm2
+    return own + 2 * math.sqrt(source.norm2) * source.noise
 
 
 def _measured(source: Source, found: Triplets) -> tuple[Triplets, float]:

@@ -8,6 +8,7 @@ Once for an iterator: an incremental SVD that remembers its left rotations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Dense, Source, Sparse, squared_norm
+from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
+from schmidt.matrices.sources.units import unit_of
 
 WIDE = 2048
 """Columns up to which the triangular factor of all rows is kept, (n, n)."""
@@ -47,6 +49,15 @@ class Rows(Source):
 
     def give(self, result: Tensor) -> Any:
         return result.numpy() if self._numpy else result
+
+    def _settle(self, updates: int) -> None:
+        """After all rows: their shape, their unit, and the rounding of so many decompositions."""
+        assert self.norm2 is not None
+        self.shape = (self._rows, self._columns)
+        self.unit = unit_of(math.sqrt(self.norm2))
+        self.norm2 = self.norm2 / self.unit / self.unit
+        eps = float(torch.finfo(torch.float64).eps)
+        self.noise = 4 * eps * math.sqrt(self.small * self.norm2) * updates
 
     def _read(self, blocks: Iterable[Any]) -> Iterator[Source]:
         """Checked blocks; counts rows and energy on the way."""
@@ -77,21 +88,27 @@ class Twice(Rows):
         super().__init__(_first(blocks()))
         n = self._columns
         self._exact = n <= WIDE
-        triangle = torch.empty(0, n, dtype=self.dtype, device=self.device)
+        # every block adds its rounding, so both are in double precision
+        kind = double(self.dtype)
+        triangle = torch.empty(0, n, dtype=kind, device=self.device)
         self._state = Incremental(max(2 * rank, rank + KEPT), seed=seed)
+        updates = 0
         for block in self._read(blocks()):
             if self._exact:
-                triangle = torch.linalg.qr(torch.cat([triangle, block.dense()])).R
+                triangle = torch.linalg.qr(torch.cat([triangle, block.dense().to(kind)])).R
             else:
                 self._state.update(block)
-        self.shape = (self._rows, n)
+            updates += 1
+        self._settle(updates)
         if self._exact:
-            _, s, vh = torch.linalg.svd(triangle, full_matrices=False)
-            self._values, self._right = s, vh.mH.resolve_conj()
+            _, values, vh = torch.linalg.svd(triangle, full_matrices=False)
+            right = vh.mH.resolve_conj()
         else:
             assert self._state.values is not None
             assert self._state.right is not None
-            self._values, self._right = self._state.values, self._state.right
+            values, right = self._state.values, self._state.right
+        self._values = (values / self.unit).to(self.empty().real.dtype)
+        self._right = right.to(self.dtype)
 
     @property
     def most(self) -> int:
@@ -100,17 +117,17 @@ class Twice(Rows):
     def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
         """The second pass: W = A V, AᴴW, and a Rayleigh–Ritz step in the span of V."""
         V = self._right[:, : rank if self._exact else None]
-        left, Z = [], torch.zeros_like(V)
+        left, Z = [], torch.zeros_like(V, dtype=double(self.dtype))
         for block in self._again():
-            image = block.apply(V)
+            image = block.apply(V) / self.unit
             left.append(image)
-            Z += block.adjoint(image)
+            Z += block.adjoint(image) / self.unit
         Q, R = torch.linalg.qr(torch.cat(left))
         inner, s, rotation = torch.linalg.svd(R)
         turn = rotation.mH.resolve_conj()
         known = s > 1e3 * torch.finfo(s.dtype).eps * s[0]
         safe = torch.where(known, s, torch.ones_like(s))
-        outside = torch.linalg.vector_norm((Z @ turn) / safe - (V @ turn) * s, dim=0)
+        outside = torch.linalg.vector_norm((Z.to(V) @ turn) / safe - (V @ turn) * s, dim=0)
         residuals = torch.where(known, outside, s)  # of vectors that are rounding
         settings = {"solver": "blocks", "passes": 2, "exact": self._exact}
         spectrum = self._values if self._exact else None
@@ -142,7 +159,7 @@ class Once(Rows):
         for block in self._read(_chain(first, blocks)):
             old = 0 if self._state.values is None else len(self._state.values)
             self._turns.append((old, self._state.update(block)))
-        self.shape = (self._rows, self._columns)
+        self._settle(self._state.updates)
 
     @property
     def most(self) -> int:
@@ -150,21 +167,23 @@ class Once(Rows):
 
     def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
         """Left vectors from the rotations, last block first."""
-        s, V = self._state.values, self._state.right
-        assert s is not None
-        assert V is not None
-        turn, parts = torch.eye(len(s), dtype=self.dtype, device=self.device), []
+        assert self._state.values is not None
+        assert self._state.right is not None
+        s, V = self._state.values / self.unit, self._state.right
+        turn, parts = torch.eye(len(s), dtype=V.dtype, device=self.device), []
         for old, rotation in reversed(self._turns):
             together = rotation @ turn
             turn = together[:old]
             parts.append(together[old:])
-        left = torch.cat(parts[::-1])
+        left = torch.cat(parts[::-1]).to(self.dtype)
         # Aᴴu = s v; of A v − s u it is known that it is no larger than all that was dropped
         assert self.norm2 is not None
-        dropped = max(self.norm2 - float(s.double().square().sum()), 0.0) ** 0.5
+        rest = max(self.norm2 - float(s.square().sum()), 0.0)
+        dropped = (rest + 2 * self.norm2**0.5 * self.noise) ** 0.5
+        s = s.to(self.empty().real.dtype)
         residuals = torch.full_like(s, dropped)
         settings = {"solver": "blocks", "passes": 1, "kept": len(s)}
-        return Triplets(left, s, V, residuals, None, 0, settings)
+        return Triplets(left, s, V.to(self.dtype), residuals, None, 0, settings)
 
 
 def row_blocks(A: Any, rank: int, seed: int) -> Rows:

@@ -3,6 +3,8 @@
 Keeps (s, V) of the rows so far. With a batch B, the SVD of [diag(s) Vᴴ; B] is that of all rows up
 to a rotation from the left; dropping its tail drops left directions that no later batch comes back
 to. So U Uᴴ A is what is kept, Aᴴu = s v holds, and ‖A‖_F² − Σs² is the squared error, exactly.
+
+Every update adds the rounding of a decomposition, so the state is in double precision.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from schmidt.matrices.sources.source import Dense, Source
 
 
 class Incremental:
-    """Singular values and right vectors of all rows so far, at most ``size`` of them.
+    """Singular values and right vectors of all rows so far, in float64, at most ``size`` of them.
 
     Args:
         size: l, the number that is kept.
@@ -29,6 +31,7 @@ class Incremental:
 
     def __init__(self, size: int, *, accuracy: float = 1e-10, seed: int = 0) -> None:
         self.size, self.accuracy, self.seed = size, accuracy, seed
+        self.updates = 0
         self.values: Tensor | None = None
         self.right: Tensor | None = None
 
@@ -36,14 +39,14 @@ class Incremental:
         """Take in a batch (r, n), and rows ``extra`` (e, n) that stand between it and the old ones.
 
         Returns:
-            The rotation (l_old + e + r, l_new): the left vectors of the stack.
+            The rotation (l_old + e + r, l_new): the left vectors of the stack, in float64.
         """
-        rows = []
+        batch, rows = batch.wide(), []
         if self.values is not None:
             assert self.right is not None
             rows.append(self.values[:, None] * self.right.mH)
         if extra is not None:
-            rows.append(extra)
+            rows.append(extra.to(batch.dtype))
         if isinstance(batch, Dense):
             stack: Source = Dense(torch.cat([*rows, batch.matrix]).resolve_conj())
         elif rows:
@@ -53,6 +56,7 @@ class Incremental:
         wanted = min(self.size, stack.small)
         found = self._leading(stack, wanted).truncate(wanted)
         self.values, self.right = found.values, found.right.resolve_conj()
+        self.updates += 1
         return found.left
 
     def _leading(self, stack: Source, wanted: int) -> Triplets:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schmidt.arrays import tensor
-from schmidt.matrices.sources.source import Dense, Source, Sparse, squared_norm
+from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
 
 
 class Centred(Source):
@@ -37,6 +37,10 @@ class Centred(Source):
 
     def dense(self) -> Tensor:
         return (self.source.dense() - self.mean) / self.scale
+
+    def wide(self) -> Source:
+        kind = double(self.dtype)
+        return Centred(self.source.wide(), self.mean.to(kind), self.scale.to(kind))
 
     def give(self, result: Tensor) -> Any:
         return self.source.give(result)

@@ -26,10 +26,13 @@ class Source(ABC):
         structure: what a solver is chosen by: "dense", "sparse", "operator", "blocks", "dask".
         probes: whether a certificate may ask for more products.
         unit: what values are to be multiplied by: the user's matrix is unit·A.
+        noise: what rounding may have done to the triplets, in the Frobenius norm, beyond that of
+            one decomposition and of products with A.
     """
 
     probes = True
     unit = 1.0
+    noise = 0.0
 
     shape: tuple[int, int]
     dtype: torch.dtype
@@ -64,6 +67,10 @@ class Source(ABC):
         if n <= m:
             return self.apply(torch.eye(n, dtype=self.dtype, device=self.device))
         return self.adjoint(torch.eye(m, dtype=self.dtype, device=self.device)).mH
+
+    def wide(self) -> Source:
+        """The same matrix in double precision."""
+        raise NotImplementedError
 
     def empty(self) -> Tensor:
         """An empty tensor of the right kind."""
@@ -109,6 +116,9 @@ class Dense(Source):
     def dense(self) -> Tensor:
         return self.matrix
 
+    def wide(self) -> Source:
+        return Dense(self.matrix.to(double(self.dtype)))
+
     def give(self, result: Tensor) -> Any:
         return result.resolve_conj().numpy() if self._numpy else result
 
@@ -147,6 +157,10 @@ class Sparse(Source):
 
     def dense(self) -> Tensor:
         return torch.from_numpy(self.matrix.toarray())
+
+    def wide(self) -> Source:
+        kind = torch.empty(0, dtype=double(self.dtype)).numpy().dtype
+        return self if kind == self.matrix.dtype else Sparse(self.matrix.astype(kind))
 
     @property
     def nnz(self) -> int:
@@ -211,6 +225,7 @@ class Adjoint(Source):
         self.shape = (source.shape[1], source.shape[0])
         self.dtype, self.device = source.dtype, source.device
         self.norm2, self.structure = source.norm2, source.structure
+        self.noise = source.noise
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.adjoint(X)
@@ -223,6 +238,11 @@ class Adjoint(Source):
 
     def give(self, result: Tensor) -> Any:
         return self.source.give(result)
+
+
+def double(dtype: torch.dtype) -> torch.dtype:
+    """float64, or complex128 for complex types."""
+    return torch.complex128 if dtype.is_complex else torch.float64
 
 
 def tall(source: Source) -> Source:

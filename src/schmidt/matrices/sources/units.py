@@ -24,6 +24,7 @@ class InUnits(Source):
         self.structure, self.probes = source.structure, source.probes
         assert source.norm2 is not None
         self.norm2 = source.norm2 / unit / unit
+        self.noise = source.noise / unit
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(X) / self.unit
@@ -48,7 +49,13 @@ def in_units(source: Source) -> Source:
     """
     if source.norm2 is None or source.norm2 == 0 or hasattr(source, "solve"):
         return source
-    norm = math.sqrt(source.norm2)
-    if 1 / COMFORTABLE < norm < COMFORTABLE:
-        return source
-    return InUnits(source, 2.0 ** math.frexp(norm)[1])
+    unit = unit_of(math.sqrt(source.norm2))
+    return source if unit == 1 else InUnits(source, unit)
+
+
+def unit_of(norm: float) -> float:
+    """The power of two just below a norm that is far from 1, else 1: no larger than the norm, so
+    that it has the precision of the matrix whatever that is."""
+    if norm == 0 or 1 / COMFORTABLE < norm < COMFORTABLE:
+        return 1.0
+    return 2.0 ** (math.frexp(norm)[1] - 1)

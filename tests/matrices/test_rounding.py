@@ -13,6 +13,8 @@ import torch
 from schmidt.matrices import svd
 from schmidt.matrices.sources.source import squared_norm
 
+from .conftest import Planted
+
 
 def error_of(found: Any, A: Any) -> np.ndarray:
     """A − U S Vᴴ in double precision."""
@@ -100,3 +102,34 @@ class TestRowBlocks:
         np.testing.assert_allclose(found.left, plain.left, atol=1e-3)
         assert np.isfinite(found.error.residuals).all()
         assert found.error.frobenius / scale == pytest.approx(plain.error.frobenius, rel=1e-3)
+
+
+class TestDask:
+    da = pytest.importorskip("dask.array")
+
+    @pytest.mark.parametrize(
+        ("kind", "scale"),
+        [
+            (np.float32, 1e-30),
+            (np.float32, 1e36),
+            (np.float64, 1e-300),
+            (np.float64, 1e-160),
+            (np.float64, 1e300),
+            (np.complex128, 1e-300),
+        ],
+    )
+    def test_far_from_one(self, kind: Any, scale: float, planted: Planted) -> None:
+        A = planted(120, 60, 0.6 ** np.arange(60), complex_=kind is np.complex128).astype(kind)
+        plain = svd(A, rank=3)
+        found = svd(self.da.from_array(A * A.dtype.type(scale), chunks=(50, 40)), rank=3)
+        np.testing.assert_allclose(found.values / scale, plain.values, rtol=1e-5)
+        np.testing.assert_allclose(found.left.compute(), plain.left, atol=1e-3)
+        assert found.error.frobenius / scale == pytest.approx(plain.error.frobenius, rel=1e-3)
+        assert found.error.norm / scale == pytest.approx(plain.error.norm, rel=1e-6)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_not_finite(self, bad: float) -> None:
+        A = np.ones((30, 20))
+        A[25, 3] = bad
+        with pytest.raises(ValueError, match="NaN or Inf"):
+            svd(self.da.from_array(A, chunks=10), rank=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from schmidt.matrices.solvers.krylov import (
 from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.source import Source, checked
+from schmidt.matrices.sources.units import unit_of
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""
@@ -40,15 +42,24 @@ class Chunked(Source):
                 f"expected a dask array, got {type(A).__name__}: call .to_dask_array()"
             )
         A = A.astype(float) if A.dtype.kind in "biu" else A
-        self.array = A
         if any(np.isnan(size) for size in A.shape):
             raise ValueError("the dask array has unknown chunk sizes: call A.compute_chunk_sizes()")
         self.dtype = checked(torch.from_numpy(np.empty((1, 1), A.dtype)), A.shape).dtype
         self.shape, self.device = (int(A.shape[0]), int(A.shape[1])), torch.device("cpu")
-        kind = np.complex128 if self.dtype.is_complex else np.float64
-        self.norm2 = float((abs(A.astype(kind)) ** 2).sum().compute())
-        if not np.isfinite(self.norm2):
+        self._measure(A)
+
+    def _measure(self, A: Any) -> None:
+        """‖A‖_F² in one pass; where A is far from 1, it becomes unit·A."""
+        chunks = tuple((size,) * len(parts) for size, parts in zip((1, 2), A.chunks, strict=True))
+        sizes = da.map_blocks(_size, A, dtype=float, chunks=chunks, meta=np.empty((0, 0)))
+        units, squares = np.moveaxis(sizes.compute().reshape(len(A.chunks[0]), -1, 2), 2, 0)
+        if not np.isfinite(squares).all():
             raise ValueError("the matrix holds NaN or Inf: remove or fill them")
+        largest = float(units.max())
+        total = float((squares * (units / largest) ** 2).sum()) if largest else 0.0
+        self.unit = largest if largest and unit_of(math.sqrt(total) * largest) != 1 else 1.0
+        self.array = A if self.unit == 1 else A / self.unit
+        self.norm2 = total * (largest / self.unit) ** 2
 
     def apply(self, X: Tensor) -> Tensor:
         return torch.from_numpy(
@@ -127,6 +138,15 @@ class Chunked(Source):
         return Triplets(
             None, torch.from_numpy(s), torch.from_numpy(V), torch.from_numpy(residuals), None
         )
+
+
+def _size(block: np.ndarray) -> np.ndarray:
+    """A power of two u just below the largest |x| of a block, and Σ|x/u|² in float64."""
+    largest = float(np.abs(block).max(initial=0))
+    if largest == 0 or not np.isfinite(largest):
+        return np.array([[0.0, largest]])
+    unit = 2.0 ** (math.frexp(largest)[1] - 1)
+    return np.array([[unit, float((np.abs(block / unit).astype(float) ** 2).sum())]])
 
 
 def _bordered(G: Tensor, column: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import scipy.sparse
 import torch
 
 from schmidt.matrices import svd
+from schmidt.matrices.kinds import source_of
+from schmidt.matrices.sources.centred import column_means
 from schmidt.matrices.sources.source import squared_norm
 
 from .conftest import Planted
@@ -133,3 +135,30 @@ class TestDask:
         A[25, 3] = bad
         with pytest.raises(ValueError, match="NaN or Inf"):
             svd(self.da.from_array(A, chunks=10), rank=2)
+
+
+class TestCentring:
+    def test_large_means_are_in_the_bounds(self, rng: np.random.Generator) -> None:
+        A = rng.standard_normal((500, 6)) @ rng.standard_normal((6, 420)) + 1e10
+        A += 1e-6 * rng.standard_normal(A.shape)
+        found = svd(scipy.sparse.csr_array(A), center=True, rank=6)
+        bounds_hold(found, A - A.mean(0))
+
+    @pytest.mark.parametrize("kind", [np.float32, np.complex64])
+    def test_means_of_many_rows_in_single_precision(
+        self, kind: Any, rng: np.random.Generator
+    ) -> None:
+        A = (1 + rng.random((200_000, 3))).astype(kind)
+        wide = complex if kind is np.complex64 else float
+        if wide is complex:
+            A *= 1 + 0.5j
+        for given in (A, scipy.sparse.csr_array(A)):
+            means = column_means(source_of(given)).numpy()
+            np.testing.assert_allclose(means, A.astype(wide).mean(0), rtol=1e-12)
+
+    def test_dense_data_are_rounded_once(self, rng: np.random.Generator) -> None:
+        A = (1e4 + rng.standard_normal((300, 40))).astype(np.float32)
+        exact = A.astype(float) - A.astype(float).mean(0)
+        found = svd(A, center=True, rank=40)
+        left, s, right = (part.astype(float) for part in (found.left, found.values, found.right))
+        np.testing.assert_allclose((left * s) @ right.T, exact, atol=1e-5)

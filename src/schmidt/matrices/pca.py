@@ -145,16 +145,15 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _take(self, batch: Source) -> None:
         """Chan, Golub and LeVeque 1983: a batch about its mean, and one row between the means."""
         old, new = self.n_samples_seen_, batch.shape[0]
-        mean = column_means(batch).double()
+        mean = column_means(batch)
         difference = torch.from_numpy(self.mean_) - mean
         weight = math.sqrt(old * new / (old + new))
-        extra = (weight * difference)[None].to(batch.dtype) if old else None
-        ones = torch.ones(batch.shape[1], dtype=batch.dtype)
+        extra = (weight * difference)[None] if old else None
         shifted: Source
         if isinstance(batch, Dense):
-            shifted = Dense(batch.matrix - mean.to(batch.dtype))
+            shifted = Dense(batch.matrix - mean)
         else:
-            shifted = Centred(batch, mean.to(batch.dtype), ones)
+            shifted = Centred(batch, mean, torch.ones_like(mean))
         assert shifted.norm2 is not None
         between = squared_norm(extra) if extra is not None else 0.0
         self._total += shifted.norm2 + between

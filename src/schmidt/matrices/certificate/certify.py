@@ -107,10 +107,10 @@ def rounding(source: Source, s: np.ndarray) -> float:
 
 
 def _cancelled(source: Source) -> float:
-    """What rounding can do to ‖A‖_F² − Σs²; noise N in the triplets does 2 ‖A‖_F N."""
+    """What rounding can do to ‖A‖_F² − Σs²: noise N does 2 ‖A‖_F N, without its √min(m, n)."""
     assert source.norm2 is not None
     own = 16 * float(torch.finfo(source.dtype).eps) * source.norm2
-    return own + 2 * math.sqrt(source.norm2) * source.noise
+    return own + 2 * math.sqrt(source.norm2 / min(source.shape)) * source.noise
 
 
 def _measured(source: Source, found: Triplets) -> tuple[Triplets, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,31 @@ from torch import Tensor
 from schmidt.arrays import tensor
 from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
 
+CHUNK = 4096
+"""Rows of a dense matrix that are in double precision at a time."""
+
 
 class Centred(Source):
     """(A − 1 μᵀ) diag(scale)⁻¹ as its products.
 
     Args:
         source: A (m, n).
-        mean: μ, (n,).
-        scale: (n,), positive.
+        mean: μ, (n,), in double precision.
+        scale: (n,), positive, in double precision.
+
+    Products A x and 1 μᵀx cancel: their rounding is that of √m ‖μ/scale‖, not of what is left,
+    and stands in ``noise``.
     """
 
     def __init__(self, source: Source, mean: Tensor, scale: Tensor) -> None:
-        self.source, self.mean, self.scale = source, mean, scale
+        self.source, self._given = source, (mean, scale)
+        self.mean, self.scale = mean.to(source.dtype), scale.to(source.dtype)
         self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
         self.structure = "operator" if source.structure == "operator" else "sparse"
         self.norm2 = _centred_norm2(source, mean, scale)
+        eps, m = float(torch.finfo(source.dtype).eps), source.shape[0]
+        size = math.sqrt(m) * float(torch.linalg.vector_norm(mean / scale))
+        self.noise = 8 * eps * math.sqrt(self.small) * size
 
     def apply(self, X: Tensor) -> Tensor:
         scaled = X / self.scale[:, None]
@@ -39,8 +50,7 @@ class Centred(Source):
         return (self.source.dense() - self.mean) / self.scale
 
     def wide(self) -> Source:
-        kind = double(self.dtype)
-        return Centred(self.source.wide(), self.mean.to(kind), self.scale.to(kind))
+        return Centred(self.source.wide(), *self._given)
 
     def give(self, result: Tensor) -> Any:
         return self.source.give(result)
@@ -69,17 +79,24 @@ def centred(source: Source, center: Any, scale: Any) -> Source:
     if not bool((divisor.real > 0).all()):
         raise ValueError("scale must be positive")
     if isinstance(source, Dense):
-        shifted = (source.matrix - mean) / divisor
+        shifted = torch.empty_like(source.matrix)
+        for start in range(0, len(shifted), CHUNK):  # rounded once, when the mean is gone
+            rows = slice(start, start + CHUNK)
+            shifted[rows] = (source.matrix[rows] - mean) / divisor
         return Dense(source.give(shifted))
     return Centred(source, mean, divisor)
 
 
 def column_means(source: Source) -> Tensor:
-    """(n,) means of the columns."""
+    """(n,) means of the columns, in double precision; of an operator, in its own."""
+    m, kind = source.shape[0], double(source.dtype)
     if isinstance(source, Dense):
-        return source.matrix.mean(0)
-    ones = torch.ones(source.shape[0], 1, dtype=source.dtype, device=source.device)
-    return source.adjoint(ones)[:, 0].conj().resolve_conj() / source.shape[0]
+        return torch.stack([c.sum(0, dtype=kind) for c in source.matrix.split(CHUNK)]).sum(0) / m
+    if isinstance(source, Sparse):
+        ones = np.ones(m, torch.empty(0, dtype=kind).numpy().dtype)
+        return torch.from_numpy(source.matrix.T @ ones) / m
+    ones_ = torch.ones(m, 1, dtype=source.dtype, device=source.device)
+    return source.adjoint(ones_)[:, 0].conj().resolve_conj().to(kind) / m
 
 
 def column_deviations(source: Source, mean: Tensor, centring: bool) -> Tensor:
@@ -91,7 +108,7 @@ def column_deviations(source: Source, mean: Tensor, centring: bool) -> Tensor:
     energies = _column_energies(source, about)
     if energies is None:
         raise ValueError("scale=True needs the entries of A: give an array for an operator")
-    deviation = (energies / source.shape[0]).sqrt().to(source.empty().real.dtype)
+    deviation = (energies / source.shape[0]).sqrt()
     # a constant column is rounding away from its mean
     size = deviation > 10 * torch.finfo(source.dtype).eps * about.abs()
     return torch.where(size, deviation, torch.ones_like(deviation))
@@ -103,8 +120,8 @@ def _vector(given: Any, n: int, source: Source, name: str) -> Tensor | None:
         if given:
             return None
         fill = 0.0 if name == "center" else 1.0
-        return torch.full((n,), fill, dtype=source.dtype, device=source.device)
-    vector = tensor(given).to(source.empty())
+        return torch.full((n,), fill, dtype=double(source.dtype), device=source.device)
+    vector = tensor(given).to(source.device, double(source.dtype))
     if vector.shape != (n,):
         raise ValueError(
             f"{name} must be True, False or of shape ({n},), got {tuple(vector.shape)}"
@@ -120,7 +137,7 @@ def _column_energies(source: Source, mean: Tensor) -> Tensor | None:
     """(n,) Σ_i |a_ij − μ_j|², without cancellation."""
     if isinstance(source, Dense):
         return torch.stack(
-            [(c - mean).abs().square().sum(0) for c in source.matrix.split(4096)]
+            [(c - mean).abs().square().sum(0) for c in source.matrix.split(CHUNK)]
         ).sum(0)
     if not isinstance(source, Sparse):
         return None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import torch
+from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from schmidt.matrices import svd
 from schmidt.matrices.kinds import source_of
@@ -162,3 +163,24 @@ class TestCentring:
         found = svd(A, center=True, rank=40)
         left, s, right = (part.astype(float) for part in (found.left, found.values, found.right))
         np.testing.assert_allclose((left * s) @ right.T, exact, atol=1e-5)
+
+
+class TestOperators:
+    @pytest.mark.parametrize("scale", [1e-300, 1e-100, 1e80, 1e300])
+    def test_far_from_one(self, scale: float, rng: np.random.Generator) -> None:
+        A = rng.standard_normal((430, 410))
+        plain = svd(aslinearoperator(A), rank=5)
+        found = svd(aslinearoperator(A * scale), rank=5)
+        np.testing.assert_allclose(found.values / scale, plain.values, rtol=1e-10)
+        assert found.error.spectral / scale == pytest.approx(plain.error.spectral, rel=1e-6)
+        rest = np.linalg.svd(A, compute_uv=False)[5]
+        assert found.error.spectral_lower <= rest * scale <= found.error.spectral
+
+    @pytest.mark.parametrize("scale", [1e-300, 1e300])
+    def test_a_wrong_adjoint_is_found_at_every_scale(
+        self, scale: float, rng: np.random.Generator
+    ) -> None:
+        A, B = scale * rng.standard_normal((2, 50, 50))
+        wrong = LinearOperator((50, 50), matvec=A.dot, rmatvec=B.dot, dtype=float)
+        with pytest.raises(ValueError, match="not the adjoint"):
+            svd(wrong, rank=2)

@@ -188,13 +188,16 @@ class Operator(Source):
         kind = torch.complex128 if self.dtype.is_complex else torch.float64
         x, y = (torch.randn(size, 1, dtype=kind, generator=generator) for size in self.shape[::-1])
         image, back = self.apply(x.to(self.dtype)), self.adjoint(y.to(self.dtype))
-        forth = complex((y.mH @ image.to(kind)).item())
-        other = complex((back.to(kind).mH @ x).item())
+        image, back = image.to(kind), back.to(kind)
+        largest = float(max(image.abs().max(), back.abs().max())) or 1.0
+        image, back = image / largest, back / largest  # squares stay in the range of float64
+        forth, other = complex((y.mH @ image).item()), complex((back.mH @ x).item())
         size = float(torch.linalg.vector_norm(image) * torch.linalg.vector_norm(y))
         if abs(forth - other) > 1e3 * torch.finfo(self.dtype).eps * max(size, abs(other)):
             raise ValueError(
                 "rmatvec of the LinearOperator is not the adjoint of its matvec: "
-                f"⟨y, A x⟩ = {forth:.6g}, ⟨Aᴴy, x⟩ = {other:.6g} for one random pair"
+                f"⟨y, A x⟩ = {forth * largest:.6g}, ⟨Aᴴy, x⟩ = {other * largest:.6g} "
+                "for one random pair"
             )
 
     def apply(self, X: Tensor) -> Tensor:

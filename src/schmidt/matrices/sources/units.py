@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from schmidt.matrices.sources.source import Source
@@ -22,8 +23,7 @@ class InUnits(Source):
         self.source, self.unit = source, unit
         self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
         self.structure, self.probes = source.structure, source.probes
-        assert source.norm2 is not None
-        self.norm2 = source.norm2 / unit / unit
+        self.norm2 = None if source.norm2 is None else source.norm2 / unit / unit
         self.noise = source.noise / unit
 
     def apply(self, X: Tensor) -> Tensor:
@@ -43,14 +43,24 @@ class InUnits(Source):
 
 
 def in_units(source: Source) -> Source:
-    """The source, or source/unit where its norm is known and far from 1.
+    """The source, or source/unit where its norm is far from 1.
 
-    Sources with a solver of their own are left as they are: LAPACK inside them has its own units.
+    Sources with a solver of their own choose their units themselves. Of an operator, one random
+    product says how large it is: ‖A x‖² is ‖A‖_F² in the mean.
     """
-    if source.norm2 is None or source.norm2 == 0 or hasattr(source, "solve"):
+    if hasattr(source, "solve"):
         return source
-    unit = unit_of(math.sqrt(source.norm2))
+    unit = unit_of(_random_image(source) if source.norm2 is None else math.sqrt(source.norm2))
     return source if unit == 1 else InUnits(source, unit)
+
+
+def _random_image(source: Source) -> float:
+    """‖A x‖ for a Gaussian x, without squares that leave the range of the type."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(source.shape[1], 1, dtype=torch.float64, generator=generator)
+    image = source.apply(x.to(source.empty()))
+    largest = float(image.abs().max())
+    return largest * float(torch.linalg.vector_norm(image / largest)) if largest else 0.0
 
 
 def unit_of(norm: float) -> float:

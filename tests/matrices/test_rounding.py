@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from schmidt.matrices import svd
+from schmidt.matrices import NotConvergedError, svd
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.sources.centred import column_means
 from schmidt.matrices.sources.source import squared_norm
@@ -136,6 +136,27 @@ class TestDask:
         A[25, 3] = bad
         with pytest.raises(ValueError, match="NaN or Inf"):
             svd(self.da.from_array(A, chunks=10), rank=2)
+
+    def test_left_columns_that_are_zero_are_in_the_bounds(self, planted: Planted) -> None:
+        A = planted(90, 60, 10.0 ** (-np.arange(60) / 4)).astype(np.float32)
+        found = svd(self.da.from_array(A, chunks=30), rank=60)
+        left = found.left.compute().astype(float)
+        assert not left[:, -1].any()
+        bounds_hold(found, A)
+        right, s = found.right.astype(float), found.values.astype(float)
+        there = np.linalg.norm(A.astype(float) @ right - left * s, axis=0)
+        back = np.linalg.norm(A.astype(float).T @ left - right * s, axis=0)
+        assert (np.hypot(there, back) <= found.error.residuals).all()
+
+    def test_a_tolerance_needs_no_more_triplets_than_satisfy_it(self) -> None:
+        A = np.zeros((500, 60))
+        np.fill_diagonal(A, 10.0 ** (-np.arange(60) / 4))
+        found = svd(self.da.from_array(A, chunks=(100, 60)), tol=0.015)
+        assert found.rank == svd(A, tol=0.015).rank
+        assert found.error.met
+        np.testing.assert_allclose(found.values, A.diagonal()[: found.rank], rtol=1e-6)
+        with pytest.raises(NotConvergedError, match="residuals up to"):
+            svd(self.da.from_array(A, chunks=(100, 60)), tol=1e-14)
 
 
 class TestCentring:

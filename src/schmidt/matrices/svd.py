@@ -12,6 +12,7 @@ from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.certificate.certify import certify
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import SOLVERS, solve
+from schmidt.matrices.solvers.krylov import NotConvergedError
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.centred import centred
 from schmidt.matrices.sources.source import Source
@@ -118,15 +119,23 @@ def _search(
     small, most = source.small, source.most
     wanted = min(int(rule.amount) if rule.kind == "rank" else FIRST, most)
     while True:
-        found = solve(
-            source, wanted, solver, preconditioner=preconditioner, accuracy=accuracy, seed=seed
-        )
+        failure = None
+        try:
+            found = solve(
+                source, wanted, solver, preconditioner=preconditioner, accuracy=accuracy, seed=seed
+            )
+        except NotConvergedError as error:
+            if rule.kind == "rank" or error.found is None:
+                raise
+            found, failure = error.found, error  # those may be enough
         known = found.values if found.spectrum is None else found.spectrum
         s = known.double().cpu().numpy()
         # what is left has any rank, as long as the triplets are not exact
         k = rule.choose(s, source.norm2, 0 if found.spectrum is not None else small)
         if k is not None and k <= len(found.values):
             return found, k
+        if failure is not None:
+            raise failure
         if len(found.values) >= most:
             return found, len(found.values)
         wanted = min(max(2 * wanted, k or 0), most)

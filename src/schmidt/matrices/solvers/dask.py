@@ -14,7 +14,7 @@ from torch import Tensor
 from schmidt.matrices.solvers.krylov import (
     Columns,
     NotConvergedError,
-    accurate,
+    accurate_ones,
     block_size,
     converged,
 )
@@ -74,7 +74,7 @@ class Chunked(Source):
     def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
         """A V diag(s)⁻¹, not computed; zero columns where s is rounding."""
         s = values.numpy()
-        known = s > 1e2 * np.finfo(s.dtype).eps * s[0]
+        known = ~_negligible(s)
         return self.array @ (right.numpy() * np.where(known, 1 / np.where(known, s, 1), 0))
 
     def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
@@ -106,16 +106,32 @@ class Chunked(Source):
                 if basis.size + width > max(SPACE * rank, 400):
                     break
             basis.append(Q[:, :width])
-        found = self._rayleigh_ritz((basis.all @ x).numpy())
-        if not accurate(found, accuracy):
+        found = replace(
+            self._rayleigh_ritz((basis.all @ x).numpy()),
+            settings={"solver": "dask", "block": b, "dimension": basis.size},
+        )
+        good = accurate_ones(found, accuracy)
+        if not bool(good.all()):
             assert found.residuals is not None
             worst = float((found.residuals / found.values[0]).max())
+            first = int(good.long().cumprod(0).sum())
             raise NotConvergedError(
                 f"dask: residuals up to {worst:.1e} σ₁ are left in a Krylov space of dimension "
-                f"{basis.size}; a lower accuracy= or another rank may help"
+                f"{basis.size}; a lower accuracy= or another rank may help",
+                self._with_rounding(found.truncate(first)) if first else None,
             )
-        settings = {"solver": "dask", "block": b, "dimension": basis.size}
-        return replace(found, settings=settings)
+        return self._with_rounding(found)
+
+    def _with_rounding(self, found: Triplets) -> Triplets:
+        """Residuals of left sides A v/s, in which the rounding ε σ₁ of A v is ε σ₁/s, and Aᴴ of
+        that ε σ₁²/s; columns of zeros leave s on both sides, and the term itself in the error."""
+        assert found.residuals is not None
+        s, r = found.values.numpy(), found.residuals.numpy()
+        gone = _negligible(s)
+        self.noise = float(np.linalg.norm(s[gone].astype(float)))
+        rounding = 4 * np.finfo(s.dtype).eps * s[0] ** 2 / np.where(gone, 1, s)
+        residuals = np.where(gone, math.sqrt(2) * s, r + rounding).astype(s.dtype)
+        return replace(found, residuals=torch.from_numpy(residuals))
 
     def _normal(self, X: Tensor) -> Tensor:
         """AᴴA X in one pass."""
@@ -138,6 +154,11 @@ class Chunked(Source):
         return Triplets(
             None, torch.from_numpy(s), torch.from_numpy(V), torch.from_numpy(residuals), None
         )
+
+
+def _negligible(s: np.ndarray) -> np.ndarray:
+    """Singular values whose left vectors A v/s would be rounding."""
+    return s <= 1e2 * np.finfo(s.dtype).eps * s[0]
 
 
 def _size(block: np.ndarray) -> np.ndarray:

@@ -14,7 +14,14 @@ SAFETY = 0.3
 
 
 class NotConvergedError(RuntimeError):
-    """A solver stopped before its triplets were as accurate as asked."""
+    """A solver stopped before its triplets were as accurate as asked.
+
+    ``found`` holds the leading ones that are, where the solver hands them over.
+    """
+
+    def __init__(self, message: str, found: Triplets | None = None) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 def block_krylov(
@@ -90,10 +97,15 @@ def block_krylov(
 
 def accurate(triplets: Triplets, accuracy: float) -> bool:
     """Are all residuals so small that the values are accurate to second order, or rounding?"""
+    return bool(accurate_ones(triplets, accuracy).all())
+
+
+def accurate_ones(triplets: Triplets, accuracy: float) -> Tensor:
+    """(k,) of which triplets :func:`accurate` is true."""
     r, s = triplets.residuals, triplets.values
     assert r is not None
     rounding = 1e3 * torch.finfo(s.dtype).eps * s[0]
-    return bool((r <= torch.maximum(accuracy**0.5 * s, rounding)).all())
+    return r <= torch.maximum(accuracy**0.5 * s, rounding)
 
 
 def block_size(rank: int) -> int:

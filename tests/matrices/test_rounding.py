@@ -205,3 +205,18 @@ class TestOperators:
         wrong = LinearOperator((50, 50), matvec=A.dot, rmatvec=B.dot, dtype=float)
         with pytest.raises(ValueError, match="not the adjoint"):
             svd(wrong, rank=2)
+
+
+@pytest.mark.parametrize("shape", [(500, 60), (900, 30)])
+@pytest.mark.parametrize("seed", range(6))
+def test_residuals_of_triplets_that_are_rounding(seed: int, shape: tuple[int, int]) -> None:
+    """Two triplets more than the rank of A: their residuals are nothing but rounding."""
+    rng = np.random.default_rng(seed)
+    A = rng.random((shape[0], 8)) @ rng.random((8, shape[1]))
+    found = svd(A, rank=10, solver="krylov")
+    left, right, s, exact = (
+        np.asarray(part, np.longdouble) for part in (found.left, found.right, found.values, A)
+    )
+    there = np.square(exact @ right - left * s).sum(0)
+    back = np.square(exact.T @ left - right * s).sum(0)
+    assert (np.sqrt(there + back) <= found.error.residuals).all()

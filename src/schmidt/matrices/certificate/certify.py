@@ -93,7 +93,7 @@ def _norm(source: Source, spectrum: np.ndarray | None) -> float | None:
 
 
 def rounding(source: Source, s: np.ndarray) -> float:
-    """What rounding can do to A − A_k and to its products: 4 ε √min(m, n) ‖A‖_F.
+    """What rounding can do to A − A_k and to its products: 8 ε √min(m, n) ‖A‖_F.
 
     A x carries an error of about ε ‖A‖_F, of which there are three; the rotations of LAPACK's
     decomposition add up like √n. For an operator √min(m, n) σ₁ replaces ‖A‖_F. What the source
@@ -102,7 +102,7 @@ def rounding(source: Source, s: np.ndarray) -> float:
     norm = math.sqrt(source.norm2 if source.norm2 is not None else min(source.shape)) * (
         1.0 if source.norm2 is not None else float(s[0])
     )
-    own = 4 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
+    own = 8 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
     return own + source.noise
 
 

@@ -137,6 +137,21 @@ class TestDask:
         with pytest.raises(ValueError, match="NaN or Inf"):
             svd(self.da.from_array(A, chunks=10), rank=2)
 
+    @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+    @pytest.mark.parametrize("own_mean", [True, False])
+    def test_centred_at_every_scale(
+        self, own_mean: bool, scale: float, rng: np.random.Generator
+    ) -> None:
+        A = rng.standard_normal((450, 6)) @ rng.standard_normal((6, 420)) + rng.random(420)
+        mean = A.mean(0)
+        plain = svd(A, rank=3, center=True)
+        center = mean * scale if own_mean else True
+        found = svd(self.da.from_array(A * scale, chunks=200), rank=3, center=center)
+        np.testing.assert_allclose(found.values / scale, plain.values, rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(found.left), plain.left, atol=1e-4)
+        rest = np.linalg.svd(A - mean, compute_uv=False)[3]
+        assert found.error.spectral_lower / scale <= rest <= found.error.spectral / scale
+
     def test_left_columns_that_are_zero_are_in_the_bounds(self, planted: Planted) -> None:
         A = planted(90, 60, 10.0 ** (-np.arange(60) / 4)).astype(np.float32)
         found = svd(self.da.from_array(A, chunks=30), rank=60)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from schmidt.arrays import tensor
 from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
+from schmidt.matrices.sources.units import InUnits, norm_of
 
 CHUNK = 4096
 """Rows of a dense matrix that are in double precision at a time."""
@@ -35,7 +36,7 @@ class Centred(Source):
         self.structure = "operator" if source.structure == "operator" else "sparse"
         self.norm2 = _centred_norm2(source, mean, scale)
         eps, m = float(torch.finfo(source.dtype).eps), source.shape[0]
-        size = math.sqrt(m) * float(torch.linalg.vector_norm(mean / scale))
+        size = math.sqrt(m) * norm_of(mean / scale)
         self.noise = 8 * eps * math.sqrt(self.small) * size
 
     def apply(self, X: Tensor) -> Tensor:
@@ -69,6 +70,8 @@ def centred(source: Source, center: Any, scale: Any) -> Source:
     """
     if (center is False and scale is False) or (center is None and scale is None):
         return source
+    if source.unit != 1:  # means and scales are the user's
+        source = InUnits(source, 1 / source.unit)
     n = source.shape[1]
     mean = _vector(center, n, source, "center")
     if mean is None:

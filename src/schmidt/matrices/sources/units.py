@@ -55,12 +55,16 @@ def in_units(source: Source) -> Source:
 
 
 def _random_image(source: Source) -> float:
-    """‖A x‖ for a Gaussian x, without squares that leave the range of the type."""
+    """‖A x‖ for a Gaussian x."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(source.shape[1], 1, dtype=torch.float64, generator=generator)
-    image = source.apply(x.to(source.empty()))
-    largest = float(image.abs().max())
-    return largest * float(torch.linalg.vector_norm(image / largest)) if largest else 0.0
+    return norm_of(source.apply(x.to(source.empty())))
+
+
+def norm_of(x: Tensor) -> float:
+    """‖x‖_F, without squares that leave the range of the type."""
+    largest = float(x.abs().max())
+    return largest * float(torch.linalg.vector_norm(x / largest)) if largest else 0.0
 
 
 def unit_of(norm: float) -> float:

@@ -181,6 +181,13 @@ class TestCentring:
         found = svd(scipy.sparse.csr_array(A), center=True, rank=6)
         bounds_hold(found, A - A.mean(0))
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_rounding_of_the_means_is_in_the_bounds(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        A = 1e3 + rng.standard_normal((600, 5)) @ rng.standard_normal((5, 420))
+        exact = np.asarray(A, np.longdouble)
+        bounds_hold(svd(A, center=True, rank=6), (exact - exact.mean(0)).astype(float))
+
     @pytest.mark.parametrize("kind", [np.float32, np.complex64])
     def test_means_of_many_rows_in_single_precision(
         self, kind: Any, rng: np.random.Generator

@@ -86,7 +86,11 @@ def centred(source: Source, center: Any, scale: Any) -> Source:
         for start in range(0, len(shifted), CHUNK):  # rounded once, when the mean is gone
             rows = slice(start, start + CHUNK)
             shifted[rows] = (source.matrix[rows] - mean) / divisor
-        return Dense(source.give(shifted))
+        result = Dense(source.give(shifted))
+        # the means are known to a few ε only
+        eps = float(torch.finfo(torch.float64).eps)
+        result.noise = 4 * eps * math.sqrt(source.shape[0]) * norm_of(mean / divisor)
+        return result
     return Centred(source, mean, divisor)
 
 

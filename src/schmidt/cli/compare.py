@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt.cli.pictures import draw, draw_beside
+from schmidt.cli.terminal import plain_table
 from schmidt.operators.ritz import relative_scale
 from schmidt.problems import Problem, RitzSolution, Solution, named, ritz, train
 from schmidt.storage import write_json
@@ -95,13 +96,6 @@ def _solved(
     )
 
 
-def _table(headings: list[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i or heading == "mode" else "left")
-    return table
-
-
 def _relative(solution: Solution | RitzSolution) -> np.ndarray:
     """|value − exact| over the size of the value without the operator's shift, whatever the method
     divides by; a missing value is an error of 1, NaN where there is nothing to compare with."""
@@ -119,7 +113,9 @@ def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.
     first = next(iter(solutions.values()))
     problem, exact = first.problem, first.exact
     names = [column for name in solutions for column in _columns(name, solutions[name])]
-    table = _table(["mode", *(["exact"] if exact is not None else []), *names])
+    table = plain_table(
+        ["mode", *(["exact"] if exact is not None else []), *names], labels=False, wrap=True
+    )
     for i in range(first.modes):
         cells = [str(i + 1)]
         if exact is not None:
@@ -143,7 +139,9 @@ def _columns(name: str, solution: Solution | RitzSolution) -> list[str]:
 def _measures(
     solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]
 ) -> Table:
-    table = _table(["", "mean relative error", "subspace distance", "orthogonality", "seconds"])
+    table = plain_table(
+        ["", "mean relative error", "subspace distance", "orthogonality", "seconds"], wrap=True
+    )
     for name, s in solutions.items():
         report, c = s.report(), s.comparison
         table.add_row(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schmidt.cli.completion_pictures import draw_completion
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
+from schmidt.cli.terminal import optional, plain_table
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -29,21 +29,17 @@ NAMES = {
 }
 
 
-def _optional(kind: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
 class CompleteOptions:
     """Which ratings, how, and where to put the results."""
 
     ratings: Annotated[
-        tyro.conf.Positional[Path | None], _optional("RATINGS.csv", "a planted example")
+        tyro.conf.Positional[Path | None], optional("RATINGS.csv", "a planted example")
     ] = None
     """A table whose first columns are user, item, rating; a header is allowed."""
-    penalty: Annotated[float | None, _optional("FLOAT", "chosen on held-out ratings")] = None
+    penalty: Annotated[float | None, optional("FLOAT", "chosen on held-out ratings")] = None
     """λ of the nuclear norm."""
-    rank: Annotated[int | None, _optional("INT", "chosen on held-out ratings")] = None
+    rank: Annotated[int | None, optional("INT", "chosen on held-out ratings")] = None
     """At most so many terms."""
     validation: float = 0.1
     """Part of the ratings held out to choose λ and the rank; afterwards all are used."""
@@ -51,13 +47,13 @@ class CompleteOptions:
     """Write so many unseen items for each user, best first."""
     every: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write predictions for all missing places instead."""
-    user: Annotated[str | None, _optional("ID", "the first one")] = None
+    user: Annotated[str | None, optional("ID", "the first one")] = None
     """Print the recommendations for this user."""
     seed: int = 0
     """Seed of the held-out part."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/complete-NAME")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/complete-NAME")] = None
     """Directory for predictions, model, report and pictures."""
-    json: Annotated[Path | None, _optional("PATH", "none")] = None
+    json: Annotated[Path | None, optional("PATH", "none")] = None
     """Also write all numbers to this file (they are always in DIR/report.json)."""
 
 
@@ -161,7 +157,7 @@ def _print(
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
-    table = _table(["", "held out"] + ["all missing"] * (data.hidden is not None))
+    table = plain_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
     if "method" in report:
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
@@ -187,17 +183,10 @@ def _print(
         )
     user = options.user or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
-    table = _table(["item", "prediction"])
+    table = plain_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):
         table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)
-
-
-def _table(headings: list[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left")
-    return table
 
 
 def _predictions(model: MatrixCompletion, top: int, every: bool) -> bytes:

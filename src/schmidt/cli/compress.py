@@ -6,7 +6,7 @@ import io
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -16,14 +16,11 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.matrix_files import read_picture
+from schmidt.cli.terminal import optional
 from schmidt.matrices.images import Compressed, compress
 from schmidt.storage import write_bytes, write_json
 
 RANKS = (5, 20, 100)
-
-
-def _optional(kind: str, default: str = "none") -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,18 @@ class CompressOptions:
     """Which picture, how many terms, and where to put the versions."""
 
     image: Annotated[
-        tyro.conf.Positional[Path | None], _optional("IMAGE", "a photograph of scikit-learn's")
+        tyro.conf.Positional[Path | None], optional("IMAGE", "a photograph of scikit-learn's")
     ] = None
     """A picture: .png, .jpg, …"""
-    rank: Annotated[tuple[int, ...], _optional("INT ...", "5 20 100, unless --energy")] = ()
+    rank: Annotated[tuple[int, ...], optional("INT ...", "5 20 100, unless --energy")] = ()
     """Numbers of terms, one version each."""
-    energy: Annotated[float | None, _optional("FLOAT")] = None
+    energy: Annotated[float | None, optional("FLOAT")] = None
     """Instead: as many terms as this share of Σσ² needs."""
     grey: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Make a colour picture grey first; otherwise each of its channels is a matrix."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/compress-IMAGE")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/compress-IMAGE")] = None
     """Directory for the versions, contact-sheet.png, spectrum.png and report.json."""
-    json: Annotated[Path | None, _optional("PATH")] = None
+    json: Annotated[Path | None, optional("PATH")] = None
     """Also write the report to this file."""
 
 

@@ -11,15 +11,11 @@ from typing import Annotated, Any, Literal
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schmidt.cli.finetune_pictures import draw_finetuning
+from schmidt.cli.terminal import optional, plain_table
 from schmidt.finetune import METHODS, SEEDS, Results, Run, method, plan, report, run
 from schmidt.storage import plain, write_bytes, write_json
-
-
-def _optional(kind: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
@@ -32,20 +28,20 @@ class FinetuneOptions:
     tier: Literal["quick", "long"] = "quick"
     """quick: under five minutes. long: more data and steps, three seeds, learning rates tuned for
     more methods, accuracy by training-set size, weight decay on and off; hours."""
-    methods: Annotated[tuple[str, ...], _optional("NAME ...", "all")] = ()
+    methods: Annotated[tuple[str, ...], optional("NAME ...", "all")] = ()
     """Any of lora, rslora, lora-plus, dora, lora-ga, pro-sgd, pro-efficient, pro-factored,
     pro-full, ga-pro; full fine-tuning is always there."""
-    seeds: Annotated[int | None, _optional("INT", "1, long: 3")] = None
+    seeds: Annotated[int | None, optional("INT", "1, long: 3")] = None
     """Seeds: each has a head, adapters and batches of its own, the same for all methods."""
-    rank: Annotated[int | None, _optional("INT", "tweets: 8, code: 2, long: 4")] = None
+    rank: Annotated[int | None, optional("INT", "tweets: 8, code: 2, long: 4")] = None
     """Rank of the adapters; alpha is twice the rank."""
-    lr: Annotated[float | None, _optional("FLOAT", "tweets: 1e-4, code: 1e-3")] = None
+    lr: Annotated[float | None, optional("FLOAT", "tweets: 1e-4, code: 1e-3")] = None
     """Learning rate of all methods but those that are tuned, and LoRA-Pro sgd."""
-    steps: Annotated[int | None, _optional("INT", "tweets: 60, code: 100; long: 240, 400")] = None
+    steps: Annotated[int | None, optional("INT", "tweets: 60, code: 100; long: 240, 400")] = None
     """Training steps."""
     weight_decay: float = 0.0
     """Decoupled weight decay, for all methods."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/finetune-TASK")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/finetune-TASK")] = None
     """Directory for the report and pictures."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the numbers as JSON instead of tables."""
@@ -124,18 +120,10 @@ def _show(console: Console, headings: list[str], rows: list[list[str]]) -> None:
     """The table, in two where the terminal is too narrow for one."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     if sum(widths) + 2 * len(widths) <= console.width + 2 or len(headings) < 4:
-        console.print(_table(headings, rows))
+        console.print(plain_table(headings, rows))
         return
     half = len(headings) // 2
     for part in (slice(1, half), slice(half, None)):
-        console.print(_table(["", *headings[part]], [[row[0], *row[part]] for row in rows]))
+        cut = [[row[0], *row[part]] for row in rows]
+        console.print(plain_table(["", *headings[part]], cut))
         console.print()
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from schmidt.cli.terminal import plain_table
 from schmidt.problems import RitzSolution, Solution
 
 
@@ -23,13 +24,6 @@ def print_report(console: Console, solution: Solution | RitzSolution) -> None:
         console.print(line)
 
 
-def _table(headings: list[str]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
-
-
 def _certified(report: dict[str, Any]) -> Table:
     """Energies where there are any, else values of T; bounds are absolute."""
     energies = report["energies"]
@@ -38,7 +32,7 @@ def _certified(report: dict[str, Any]) -> Table:
     headings = ["mode", "energy" if energies else "value"]
     headings += ["certified", "estimated"] if bounded else ["residual", "condition"]
     headings += ["error"] if known else []
-    table = _table(headings)
+    table = plain_table(headings, labels=False)
     found = energies or report["values"]
     for i, value in enumerate(found):
         size = report["radius"][i] if bounded else report["residual"][i]
@@ -115,7 +109,9 @@ def _trained(report: dict[str, Any]) -> Table:
     titles = {"rayleigh": "Rayleigh", "ritz": "Ritz"}
     headings = ["mode", *(titles.get(c, c) for c in columns)]
     known = report["exact"] is not None
-    table = _table(headings + ["exact", "error"] * known + ["energy"] * bool(energies))
+    table = plain_table(
+        headings + ["exact", "error"] * known + ["energy"] * bool(energies), labels=False
+    )
     for i in range(report["modes"]):
         zero = i + 1 in report["vanished_modes"]
         beyond = zero and i >= report["judged_modes"]

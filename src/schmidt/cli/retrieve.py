@@ -6,49 +6,45 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from schmidt.cli.retrieval_pictures import draw_retrieval
+from schmidt.cli.terminal import optional, plain_table
 from schmidt.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
 from schmidt.storage import write_bytes, write_json
-
-
-def _optional(kind: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
 class RetrieveOptions:
     """What to search in, by which methods, and where to put the results."""
 
-    data: Annotated[Path | None, _optional("PATH", "glyphs, made in memory")] = None
+    data: Annotated[Path | None, optional("PATH", "glyphs, made in memory")] = None
     """A folder with two folders of pictures by class (DOMAIN/CLASS/*.png), an .npz file with
     features and classes of two domains (X, cx, Y, cy), or a folder with Sketchy Extended."""
     methods: Annotated[
         tuple[Literal["raw", "linear", "tied", "joint", "sequential", "none"], ...],
-        _optional("{raw,linear,tied,joint,sequential,none} ...", "all"),
+        optional("{raw,linear,tied,joint,sequential,none} ...", "all"),
     ] = ()
     """raw: features as they are; linear: the closed form among linear functions; tied: the same
     with one map for both domains; joint, sequential: NeuralSVD; none: not nested."""
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Joint nesting and the baselines only, in less than two minutes."""
-    query: Annotated[str | None, _optional("DOMAIN", "the first by name")] = None
+    query: Annotated[str | None, optional("DOMAIN", "the first by name")] = None
     """Folders of pictures: the folder that queries come from."""
     split: Literal[1, 2] = 1
     """Sketchy Extended: which of its splits."""
-    modes: Annotated[int | None, _optional("INT", "64, or what the data allow")] = None
+    modes: Annotated[int | None, optional("INT", "64, or what the data allow")] = None
     """Number of functions."""
-    steps: Annotated[int | None, _optional("INT", "by the data")] = None
+    steps: Annotated[int | None, optional("INT", "by the data")] = None
     """Training steps."""
     seed: int = 0
     """Seed of the split of the classes, of networks and batches."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/retrieve-DATA")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/retrieve-DATA")] = None
     """Directory for the report, pictures and embeddings."""
 
 
@@ -80,7 +76,7 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
 
     results = run(data, methods, settings, seed=options.seed, watch=watch)
     console.print()
-    console.print(_table(report.headings(data.k), report.rows(results)))
+    console.print(plain_table(report.headings(data.k), report.rows(results)))
     for line in report.notes(results):
         console.print(line, highlight=False)
     pictures = [path.name for path in draw_retrieval(results, out)]
@@ -96,15 +92,6 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
 
 def _slug(data: ZeroShot) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in data.name.lower()).split())
-
-
-def _table(headings: list[str], rows: list[list[str]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if i else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    return table
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:

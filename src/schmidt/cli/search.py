@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
+from schmidt.cli.terminal import optional
 from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
 from schmidt.storage import write_json
 
@@ -24,25 +25,21 @@ EXAMPLE = "faces of people"
 LONGEST = 100
 
 
-def _optional(kind: str, default: str) -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
-
-
 @dataclass(frozen=True)
 class SearchOptions:
     """What to search for, where, and where to put the results."""
 
     query: Annotated[
         tyro.conf.Positional[tuple[str, ...]],
-        _optional('[FILES ...] "QUERY"', f"scikit-learn's data sets, “{EXAMPLE}”"),
+        optional('[FILES ...] "QUERY"', f"scikit-learn's data sets, “{EXAMPLE}”"),
     ] = ()
     """Files or folders, and at the end the query. A single file is searched by paragraphs; without
     files the descriptions of scikit-learn's data sets are."""
-    rank: Annotated[int | None, _optional("INT", "chosen by known-item search")] = None
+    rank: Annotated[int | None, optional("INT", "chosen by known-item search")] = None
     """Number of dimensions."""
     n: int = 10
     """Show so many documents at most."""
-    stem: Annotated[str | None, _optional("LANGUAGE", "none")] = None
+    stem: Annotated[str | None, optional("LANGUAGE", "none")] = None
     """Reduce words to stems: english, german, …; needs the package snowballstemmer."""
     stop_words: Literal["english", "none"] = "english"
     """Words to leave out."""
@@ -54,9 +51,9 @@ class SearchOptions:
     """Draw at most so many terms on the map."""
     seed: int = 0
     """Seed of the choice of the number of dimensions."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/search")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/search")] = None
     """Directory for the index, the report and pictures."""
-    json: Annotated[Path | None, _optional("PATH", "none")] = None
+    json: Annotated[Path | None, optional("PATH", "none")] = None
     """Also write the hits to this file (they are always in DIR/report.json)."""
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from schmidt.cli.pictures import draw
 from schmidt.cli.report import print_report
+from schmidt.cli.terminal import optional
 from schmidt.operators.methods import METHODS
 from schmidt.problems import (
     Problem,
@@ -27,15 +28,12 @@ from schmidt.problems import (
 )
 from schmidt.storage import write_json
 
-
-def _optional(kind: str, default: str = "the problem's") -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
-
-
 if TYPE_CHECKING:
     MethodName = str
 else:
     MethodName = tyro.extras.literal_type_from_choices(["ritz", *METHODS])
+
+USUAL = "the problem's"
 
 TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
 TRAINING_ONLY = (*TRAINING, "network", "device", "dtype", "start", "polish")
@@ -48,61 +46,61 @@ class SolveOptions:
 
     problem: tyro.conf.Positional[str] = ""
     """Which problem; `schmidt problems` lists them, `matrix` needs --file. Or give --potential."""
-    potential: Annotated[str | None, _optional("FORMULA", "none")] = None
+    potential: Annotated[str | None, optional("FORMULA", "none")] = None
     """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + 0.1*x*y**2" with --dim 2."""
-    dim: Annotated[int | None, _optional("INT")] = None
+    dim: Annotated[int | None, optional("INT", USUAL)] = None
     """Dimension, for --potential and for problems that have no fixed one."""
-    extent: Annotated[float | None, _optional("FLOAT", "found by Weyl's law")] = None
+    extent: Annotated[float | None, optional("FLOAT", "found by Weyl's law")] = None
     """With --potential: about how far from the origin the states reach."""
-    modes: Annotated[int | None, _optional("INT")] = None
+    modes: Annotated[int | None, optional("INT", USUAL)] = None
     """Number of functions."""
     method: Annotated[
         MethodName | None,
-        _optional("|".join(["ritz", *METHODS]), "ritz where T acts pointwise, else sequential"),
+        optional("|".join(["ritz", *METHODS]), "ritz where T acts pointwise, else sequential"),
     ] = None
     """ritz: features and least squares, with error bounds. The others train networks: by nested
     low-rank approximation – sequential (mode by mode), joint (one weighted objective), none (the
     span only, then Rayleigh–Ritz) – or, for eigenvalues, by the methods it is compared with."""
-    budget: Annotated[float | None, _optional("SECONDS", "by dimension and modes")] = None
+    budget: Annotated[float | None, optional("SECONDS", "by dimension and modes")] = None
     """ritz: time for the search."""
-    rtol: Annotated[float | None, _optional("FLOAT", "1e-9")] = None
+    rtol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
     """ritz: stop when the estimated relative error is below this."""
     network: Annotated[
-        Literal["disjoint", "shared"] | None, _optional("disjoint|shared", "disjoint")
+        Literal["disjoint", "shared"] | None, optional("disjoint|shared", "disjoint")
     ] = None
     """training: one network per function, or one with a common trunk."""
-    steps: Annotated[int | None, _optional("INT")] = None
+    steps: Annotated[int | None, optional("INT", USUAL)] = None
     """training: number of steps."""
-    batch: Annotated[int | None, _optional("INT")] = None
+    batch: Annotated[int | None, optional("INT", USUAL)] = None
     """training: points per step."""
     optimizer: Annotated[
-        Literal["soap", "adam", "rmsprop", "sgd"] | None, _optional("soap|adam|rmsprop|sgd")
+        Literal["soap", "adam", "rmsprop", "sgd"] | None, optional("soap|adam|rmsprop|sgd", USUAL)
     ] = None
     """training: optimizer."""
-    lr: Annotated[float | None, _optional("FLOAT")] = None
+    lr: Annotated[float | None, optional("FLOAT", USUAL)] = None
     """training: largest learning rate."""
-    extra_shift: Annotated[float | None, _optional("FLOAT")] = None
+    extra_shift: Annotated[float | None, optional("FLOAT", USUAL)] = None
     """training: start on T + c and let c fall to 0; keeps functions from collapsing to zero."""
-    start: Annotated[Literal["random", "ritz"] | None, _optional("random|ritz", "random")] = None
+    start: Annotated[Literal["random", "ritz"] | None, optional("random|ritz", "random")] = None
     """training: begin from random networks, or from the Ritz solution of their hidden units."""
-    polish: Annotated[Literal["ritz"] | None, _optional("ritz", "none")] = None
+    polish: Annotated[Literal["ritz"] | None, optional("ritz", "none")] = None
     """training: end with a Ritz step in the span of the trained hidden units."""
     seed: int = 0
     """Seed of networks and points."""
-    device: Annotated[str | None, _optional("STR", "cpu")] = None
+    device: Annotated[str | None, optional("STR", "cpu")] = None
     """training: cpu, cuda, …"""
     dtype: Annotated[
-        Literal["float32", "float64"] | None, _optional("float32|float64", "float32")
+        Literal["float32", "float64"] | None, optional("float32|float64", "float32")
     ] = None
     """training: precision; all results are evaluated in float64."""
-    file: Annotated[Path | None, _optional("PATH", "none")] = None
+    file: Annotated[Path | None, optional("PATH", "none")] = None
     """The matrix for the problem `matrix`: .npy or .mtx."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """training: go on from the checkpoint in the output directory, to the same result bit for
     bit."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/PROBLEM")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/PROBLEM")] = None
     """Directory for pictures, report, checkpoint and functions."""
-    json: Annotated[Path | None, _optional("PATH", "none")] = None
+    json: Annotated[Path | None, optional("PATH", "none")] = None
     """Also write all numbers to this file (they are always in DIR/report.json)."""
 
     def chosen_problem(self) -> Problem:

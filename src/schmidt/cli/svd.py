@@ -15,15 +15,12 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.matrix_files import read_matrix
+from schmidt.cli.terminal import optional
 from schmidt.factorization import Factorization
 from schmidt.matrices import Certificate, svd
 from schmidt.storage import write_bytes, write_json
 
 SHOWN = 12
-
-
-def _optional(kind: str, default: str = "none") -> Any:
-    return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
@@ -32,15 +29,15 @@ class SvdOptions:
 
     file: tyro.conf.Positional[Path]
     """.npy, .npz (numpy or scipy.sparse), .mtx or .csv."""
-    rank: Annotated[int | None, _optional("INT", "10, unless --tol, --energy or --mass")] = None
+    rank: Annotated[int | None, optional("INT", "10, unless --tol, --energy or --mass")] = None
     """Number of terms."""
-    tol: Annotated[float | None, _optional("FLOAT")] = None
+    tol: Annotated[float | None, optional("FLOAT")] = None
     """As many terms as ‖A − A_k‖ ≤ tol ‖A‖ needs."""
     norm: Literal["fro", "spectral", "sigma"] = "fro"
     """The norm of --tol; sigma: all singular values above tol·σ₁."""
-    energy: Annotated[float | None, _optional("FLOAT")] = None
+    energy: Annotated[float | None, optional("FLOAT")] = None
     """As many terms as this share of Σσ² needs."""
-    mass: Annotated[float | None, _optional("FLOAT")] = None
+    mass: Annotated[float | None, optional("FLOAT")] = None
     """As many terms as this share of Σσ needs."""
     center: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Subtract the mean of every column; sparse matrices stay sparse."""
@@ -54,9 +51,9 @@ class SvdOptions:
     """Fail where the certificate does not prove what was asked for."""
     seed: int = 0
     """Seed of random columns."""
-    out: Annotated[Path | None, _optional("DIR", "schmidt-out/svd-FILE")] = None
+    out: Annotated[Path | None, optional("DIR", "schmidt-out/svd-FILE")] = None
     """Directory for factors.npz (U, s, Vh), report.json and spectrum.png."""
-    json: Annotated[Path | None, _optional("PATH")] = None
+    json: Annotated[Path | None, optional("PATH")] = None
     """Also write the report to this file."""
 
 

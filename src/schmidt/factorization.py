@@ -158,9 +158,7 @@ class Factorization:
         """Read what :meth:`save` wrote; pass modules for sides that are functions."""
         from schmidt.storage import read_tensors
 
-        tensors, header = read_tensors(Path(path))
-        if header.get("kind") != "schmidt.Factorization":
-            raise ValueError(f"{path} does not hold a Factorization")
+        tensors, header = read_tensors(Path(path), "schmidt.Factorization")
         numpy = header["numpy"] == "True"
 
         def side(name: str, module: Side | None) -> Side:

@@ -67,8 +67,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     return write_bytes(path, save(copies, dict(header)))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the header of a safetensors file."""
+def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the header of a safetensors file, whose ``kind`` must be the one given."""
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     try:
@@ -76,6 +76,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             # clones: memory as the file has it is not aligned, and products of unaligned
             # vectors differ in the last bit
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            header = dict(file.metadata() or {})
     except SafetensorError as error:
         raise DamagedFileError(f"{path} is damaged ({error}); delete it to start anew") from error
+    if kind is not None and header.get("kind") != kind:
+        raise ValueError(f"{path} does not hold a {kind.removeprefix('schmidt.')}")
+    return tensors, header

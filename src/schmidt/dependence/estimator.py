@@ -178,9 +178,7 @@ class CoEmbedding(BaseEstimator):
 
     @classmethod
     def _read(cls, path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        tensors, header = read_tensors(Path(path))
-        if header.get("kind") != f"schmidt.{cls.__name__}":
-            raise ValueError(f"{path} does not hold a {cls.__name__}")
+        tensors, header = read_tensors(Path(path), f"schmidt.{cls.__name__}")
         return tensors, {**header, "settings": json.loads(header["settings"])}
 
     def _restore(self, tensors: dict[str, Tensor], right: Embedding, left: Embedding) -> Self:

@@ -50,9 +50,7 @@ class Saved:
     @classmethod
     def load(cls, path: str | FilePath) -> Self:
         """Read what :meth:`save` wrote."""
-        tensors, header = read_tensors(FilePath(path))
-        if header.get("kind") != KIND:
-            raise ValueError(f"{path} does not hold a {KIND}")
+        tensors, header = read_tensors(FilePath(path), KIND)
         try:
             settings, fitted = json.loads(header["settings"]), json.loads(header["fitted"])
             ids = _read(header["row_ids"], "row"), _read(header["column_ids"], "column")

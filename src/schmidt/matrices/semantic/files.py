@@ -60,9 +60,7 @@ class SavedIndex:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; how k was chosen is not stored."""
-        tensors, header = read_tensors(Path(path))
-        if header.get("kind") != KIND:
-            raise ValueError(f"{path} does not hold a {KIND}")
+        tensors, header = read_tensors(Path(path), KIND)
         try:
             settings, words = json.loads(header["settings"]), json.loads(header["words"])
             names = json.loads(header["names"])

@@ -109,7 +109,7 @@ def test_55_modes_at_c_16_have_28_positive_states():
 
 
 def test_the_sweep_is_that_of_the_remark_and_scales_with_the_levels():
-    assert settings.swept(28) == settings.SWEEP == (14.0, 16.0, 32.0, 128.0)
+    assert settings.swept(28) == (14.0, 16.0, 32.0, 128.0)
     assert settings.swept(6) == (6.0, 8.0, 16.0, 64.0)
 
 

@@ -10,7 +10,6 @@ from torch import nn
 from schmidt.adapters.delta import weight_matrices
 
 Shape = tuple[int, int]
-GIB = 2**30
 
 
 @dataclass(frozen=True)

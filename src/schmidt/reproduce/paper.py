@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-READ_OFF = 0.2
-
 # mean relative eigenvalue error, Fig. 4: (problem, method, batch) → value
 ERROR = {
     ("hydrogen", "spin", 128): 0.9,  # 9 modes

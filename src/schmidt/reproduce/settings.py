@@ -45,9 +45,6 @@ SMALL_BATCH = 128
 SPIN = replace(HYDROGEN, modes=9, judged=9, frequencies=512, batch=SMALL_BATCH)
 """Hydrogen as the paper ran SpIN, to fit its Jacobian on a GPU (footnote 5, E.1.1)."""
 
-SWEEP = (14.0, 16.0, 32.0, 128.0)
-"""Shifts c of Remark E.1; the last of 28 states has the energy 14."""
-
 METHODS = {
     "sequential": "sequential",
     "joint": "joint",

@@ -16,6 +16,10 @@ CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
 CHUNK = 2048
 
 
+class SpanError(ValueError):
+    """Features that span fewer functions than were asked for."""
+
+
 @dataclass(frozen=True)
 class InSpan:
     """The leading singular or eigen functions of T within given spans.
@@ -66,7 +70,7 @@ def galerkin(
             largest sum of Rayleigh quotients there. A basis that exploits the points falls through.
 
     Raises:
-        ValueError: the features span fewer than ``modes`` functions.
+        SpanError: the features span fewer than ``modes`` functions.
     """
     evd = left is None
     other = features if left is None else left
@@ -95,7 +99,7 @@ def galerkin(
             mix_g = mix_f if evd else basis_g.mix[:, :kg] @ vg
             best = InSpan(values, mix_f, mix_g, cut, score)
     if best is None:
-        raise ValueError(f"the features span fewer than {modes} functions on these points")
+        raise SpanError(f"the features span fewer than {modes} functions on these points")
     return best
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 from torch import Tensor, nn
 
+from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.functions import Functions
 from schmidt.operators.measures import Points
 from schmidt.operators.networks.hidden import Hidden
-from schmidt.operators.ritz.in_span import InSpan, galerkin
+from schmidt.operators.ritz.in_span import InSpan, SpanError, galerkin
 from schmidt.operators.spectrum import double, spectrum
 
 SEED = 5
@@ -24,15 +27,26 @@ def _samples(form: Form, seed: int) -> tuple[Sample, Sample]:
     return first.to("cpu", torch.float64), second.to("cpu", torch.float64)
 
 
-def ritz_in_networks(
-    form: Form, right: nn.Module, left: nn.Module | None, modes: int
-) -> tuple[InSpan, Hidden, Hidden]:
-    """The Ritz solution in the span of all hidden units (float64 copies) of the networks."""
+Pair = tuple[Function, Function]
+"""Right and left functions; one and the same for eigenvalues."""
+
+
+def _units(right: nn.Module, left: nn.Module | None) -> tuple[Hidden, Hidden]:
+    """All hidden units of float64 copies of the networks."""
     f = Hidden(double(right))  # type: ignore[arg-type]
-    g = f if left is None else Hidden(double(left))  # type: ignore[arg-type]
-    sample, held_out = _samples(form, SEED)
-    other = None if left is None else g
-    return galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out), f, g
+    return f, f if left is None else Hidden(double(left))  # type: ignore[arg-type]
+
+
+def _outputs(right: nn.Module, left: nn.Module | None) -> Pair:
+    f = double(right)
+    return f, f if left is None else double(left)
+
+
+def _solved(form: Form, pair: Pair, modes: int, points: tuple[Sample, Sample]) -> InSpan:
+    """The Ritz solution in the spans of a pair."""
+    f, g = pair
+    other = None if g is f else g
+    return galerkin(form, f, other, modes=modes, sample=points[0], held_out=points[1])
 
 
 def polished(
@@ -45,53 +59,32 @@ def polished(
     the form has a quadrature, else on the points that judge.
 
     Raises:
-        ValueError: neither the units nor the outputs span as many functions as there are modes.
+        SpanError: neither the units nor the outputs span as many functions as there are modes.
     """
-    found = [_in_units(form, right, left, modes), _in_outputs(form, right, left, modes)]
-    known = [one for one in found if one is not None]
+    points = _samples(form, SEED)
+    known: list[tuple[InSpan, Pair]] = []
+    for pair in (_units(right, left), _outputs(right, left)):
+        with suppress(SpanError):
+            known.append((_solved(form, pair, modes, points), pair))
     if not known:
-        raise ValueError(f"the networks span fewer than {modes} functions")
-    _, first, second = max(known, key=lambda one: one[0])
-    judged = None if form.quadrature() is not None else _samples(form, SEED)[1]
+        raise SpanError(f"the networks span fewer than {modes} functions")
+    found, (f, g) = max(known, key=lambda one: one[0].score)
+    judged = None if form.quadrature() is not None else points[1]
+    first, second = Functions(f, found.mix_f), Functions(g, found.mix_g)
     s = spectrum(form, first, None if left is None else second, judged)
-    first = Functions(first.network, first.mix @ s.mix_f)
+    first = Functions(f, first.mix @ s.mix_f)
     values = torch.from_numpy(s.ritz[: s.rank])
     if left is None:
         return values, first, first
-    return values, first, Functions(second.network, second.mix @ s.mix_g)
-
-
-Scored = tuple[float, Functions, Functions]
-"""Σ ⟨g_l|T f_l⟩ on the points that judge; right and left functions."""
-
-
-def _in_units(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Scored | None:
-    """The Ritz solution in the span of the hidden units, if they span enough."""
-    try:
-        found, f, g = ritz_in_networks(form, right, left, modes)
-    except ValueError:
-        return None
-    return found.score, Functions(f, found.mix_f), Functions(g, found.mix_g)
-
-
-def _in_outputs(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Scored | None:
-    """The Ritz solution in the span of the outputs, if they span enough."""
-    f = double(right)
-    g = f if left is None else double(left)
-    sample, held_out = _samples(form, SEED)
-    other = None if left is None else g
-    try:
-        found = galerkin(form, f, other, modes=modes, sample=sample, held_out=held_out)
-    except ValueError:
-        return None
-    return found.score, Functions(f, found.mix_f), Functions(g, found.mix_g)
+    return values, first, Functions(g, second.mix @ s.mix_g)
 
 
 def start_networks(form: Form, right: nn.Module, left: nn.Module | None, modes: int) -> Tensor:
     """Set the readouts so that functions are as near as they can be to the Ritz solution in the
     span of all hidden units, with norm one. Returns the Ritz values (L,)."""
-    found, f, g = ritz_in_networks(form, right, left, modes)
-    sample = _samples(form, 7)[0]
+    f, g = _units(right, left)
+    found = _solved(form, (f, g), modes, _samples(form, SEED))
+    sample = _samples(form, SEED + 2)[0]
     _project(right, f, found.mix_f, sample.x)
     if left is not None:
         _project(left, g, found.mix_g, sample.y)

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 from schmidt.matrices import NotConvergedError, svd
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.sources.centred import column_means
-from schmidt.matrices.sources.source import squared_norm
+from schmidt.matrices.sources.entries import squared_norm
 
 from .conftest import Planted
 

@@ -17,7 +17,8 @@ from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.power import power_iteration
 from schmidt.matrices.sources.centred import Centred, centred, column_means
-from schmidt.matrices.sources.source import Dense, Source, squared_norm
+from schmidt.matrices.sources.entries import squared_norm
+from schmidt.matrices.sources.source import Dense, Source
 from schmidt.matrices.svd import svd
 
 SPARE = 10

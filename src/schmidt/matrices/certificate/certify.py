@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 
 from schmidt.matrices.certificate.certificate import Certificate
-from schmidt.matrices.certificate.probe import Prober, Remainder
+from schmidt.matrices.certificate.rounding import cancelled, rounding
+from schmidt.matrices.certificate.spectral import measured_residuals, spectral_bounds
 from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Source, squared_norm
+from schmidt.matrices.sources.entries import squared_norm
+from schmidt.matrices.sources.source import Source
 from schmidt.rank import RankRule, largest_tail, tail_energy
 
 PROBABILITY = 1e-6
 """Of a bound from random columns being wrong."""
-COLUMNS = 8
 SURE = 1e3
 """Times the rounding of ‖A‖_F² that ‖A‖_F² − Σσ² must exceed to be called exact."""
 
@@ -47,14 +47,14 @@ def certify(
     kept = found.truncate(rank)
     s = found.values.double().cpu().numpy()
     noise = rounding(source, s)
-    residuals = _residuals(kept) + noise
+    residuals = measured_residuals(kept) + noise
     spectrum = None if found.spectrum is None else found.spectrum.double().cpu().numpy()
     if spectrum is not None:
         tail = spectrum[rank:]
         next_value = float(tail[0]) if len(tail) else 0.0
         lower, upper, chance, spent = max(next_value - noise, 0.0), next_value + noise, 0.0, 0
     else:
-        lower, upper, spent = _spectral(source, found, rank, noise, seed, probability, sharp)
+        lower, upper, spent = spectral_bounds(source, found, rank, noise, seed, probability, sharp)
         chance = probability if spent and len(s) < min(source.shape) else 0.0
     exact, slack = _frobenius(source, kept, spectrum, noise, mismatch)
     smallest = min(source.shape)
@@ -62,7 +62,7 @@ def certify(
     frobenius = exact if exact is not None else bound
     if exact is None and source.norm2 is not None:
         # what cancelled: all of it may be error
-        most = source.norm2 - float(np.square(s[:rank]).sum()) + _cancelled(source) + mismatch
+        most = source.norm2 - float(np.square(s[:rank]).sum()) + cancelled(source) + mismatch
         frobenius = min(bound, math.sqrt(max(most, 0.0)) + noise)
     if exact is not None:
         upper = min(upper, exact + slack)
@@ -92,27 +92,6 @@ def _norm(source: Source, spectrum: np.ndarray | None) -> float | None:
     return None if spectrum is None else float(np.linalg.norm(spectrum))
 
 
-def rounding(source: Source, s: np.ndarray) -> float:
-    """What rounding can do to A − A_k and to its products: 8 ε √min(m, n) ‖A‖_F.
-
-    A x carries an error of about ε ‖A‖_F, of which there are three; the rotations of LAPACK's
-    decomposition add up like √n. For an operator √min(m, n) σ₁ replaces ‖A‖_F. What the source
-    knows of its own comes on top: many updates, or columns that nearly cancel with their means.
-    """
-    norm = math.sqrt(source.norm2 if source.norm2 is not None else min(source.shape)) * (
-        1.0 if source.norm2 is not None else float(s[0])
-    )
-    own = 8 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
-    return own + source.noise
-
-
-def _cancelled(source: Source) -> float:
-    """What rounding can do to ‖A‖_F² − Σs²: noise N does 2 ‖A‖_F N, without its √min(m, n)."""
-    assert source.norm2 is not None
-    own = 16 * float(torch.finfo(source.dtype).eps) * source.norm2
-    return own + 2 * math.sqrt(source.norm2 / min(source.shape)) * source.noise
-
-
 def _measured(source: Source, found: Triplets) -> tuple[Triplets, float]:
     """Residuals of both sides where nobody has measured them, and what ‖A‖_F² − Σσ² misses.
 
@@ -124,89 +103,6 @@ def _measured(source: Source, found: Triplets) -> tuple[Triplets, float]:
     right = torch.linalg.vector_norm(source.adjoint(found.left) - found.right * found.values, dim=0)
     left = torch.linalg.vector_norm(source.apply(found.right) - found.left * found.values, dim=0)
     return replace(found, residuals=torch.hypot(left, right)), 2 * float(found.values @ left)
-
-
-def _residuals(kept: Triplets) -> np.ndarray:
-    assert kept.residuals is not None
-    return kept.residuals.double().cpu().numpy()
-
-
-def _spectral(
-    source: Source,
-    found: Triplets,
-    rank: int,
-    noise: float,
-    seed: int,
-    probability: float,
-    sharp: float | None,
-) -> tuple[float, float, int]:
-    """Lower and upper bounds of ‖A − A_k‖₂, and the columns they cost.
-
-    Random columns judge E_K, behind all K triplets. With Aᴴu_i = s_i v_i + r_i for the K − k
-    triplets that are left out, A − A_k adds them to E_K, and
-    ‖A − A_k‖₂² ≤ max(s_{k+1}² + r², ‖E_K‖₂²) + r ‖E_K‖₂ with r² = Σ‖r_i‖²: a Hermitian 2 × 2
-    block matrix is no larger than its larger diagonal block plus its off-diagonal one.
-    """
-    dropped = found.values[rank:]
-    if found.values.shape[0] == min(source.shape):
-        remainder = (0.0, 0.0, 0)
-    else:
-        remainder = _remainder(source, found, seed, probability, sharp)
-    lower, upper, spent = remainder
-    lower, upper = max(lower - noise, 0.0), upper + noise
-    if not len(dropped):
-        return lower, upper, spent
-    first = float(dropped[0])
-    left_out = Triplets(
-        None if found.left is None else found.left[:, rank:],
-        dropped,
-        found.right[:, rank:],
-        None if found.residuals is None else found.residuals[rank:],
-    )
-    r = float(np.linalg.norm(_residuals(left_out) + noise))
-    above = math.sqrt(max((first + noise) ** 2 + r * r, upper * upper) + r * upper)
-    return max(first - noise, 0.0), above, spent
-
-
-def _remainder(
-    source: Source, found: Triplets, seed: int, probability: float, sharp: float | None
-) -> tuple[float, float, int]:
-    m, n = source.shape
-    flipped = n > m
-    E: Any = Remainder(source, found)
-    if flipped:
-        E = _Flipped(E)
-    if not source.probes:
-        assert source.norm2 is not None
-        rest = source.norm2 - float(found.values.double().square().sum())
-        return 0.0, math.sqrt(max(rest, 0.0) + _cancelled(source)), 0
-    if min(m, n) <= 8 * COLUMNS:  # all of E is as cheap as a probe
-        eye = torch.eye(min(m, n), dtype=source.dtype, device=source.device)
-        norm = float(torch.linalg.matrix_norm(E.apply(eye), 2))
-        return norm, norm, min(m, n)
-    prober = Prober(
-        E, min(m, n), source.empty(), columns=COLUMNS, probability=probability, seed=seed
-    )
-    for _ in range(3):
-        prober.half_step()
-    probe = prober.bound()
-    # all bounds fail together, so one may go on until one is good
-    while (
-        (
-            probe.upper > 3 * probe.lower
-            or (sharp is not None and probe.lower < sharp < 1.02 * probe.upper)
-        )
-        and prober.step < (24 if sharp is not None else 6)
-        and not prober.full
-    ):
-        prober.half_step()
-        probe = prober.bound()
-    return probe.lower, probe.upper, probe.products
-
-
-class _Flipped:
-    def __init__(self, E: Remainder) -> None:
-        self.apply, self.adjoint = E.adjoint, E.apply
 
 
 def _frobenius(
@@ -223,7 +119,7 @@ def _frobenius(
     if source.norm2 is None:
         return None, 0.0
     left = source.norm2 - float(kept.values.double().square().sum())
-    uncertain = _cancelled(source) + mismatch
+    uncertain = cancelled(source) + mismatch
     if left > SURE * uncertain:
         return math.sqrt(left), noise + uncertain / math.sqrt(left)
     if source.structure != "dense":
@@ -260,7 +156,7 @@ def _mass(
         most = largest_tail(known, source.norm2, terms)
         least = 0.0
     if terms and source.norm2 is not None and spectral > 0 and found.residuals is not None:
-        slack = _cancelled(source) + mismatch
+        slack = cancelled(source) + mismatch
         most = math.sqrt(most**2 + terms * slack)
         r = float(found.residuals.double().square().sum()) ** 0.5
         energy = max(tail_energy(known, source.norm2) - slack, 0.0)

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
+from schmidt.matrices.sources.entries import double, squared_norm
+from schmidt.matrices.sources.source import Dense, Source, Sparse
 from schmidt.matrices.sources.units import unit_of
 
 WIDE = 2048

@@ -20,7 +20,8 @@ from schmidt.matrices.solvers.krylov import (
 )
 from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
 from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Source, checked
+from schmidt.matrices.sources.entries import checked
+from schmidt.matrices.sources.source import Source
 from schmidt.matrices.sources.units import unit_of
 
 SPACE = 40

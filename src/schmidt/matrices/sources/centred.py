@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from schmidt.arrays import tensor
-from schmidt.matrices.sources.source import Dense, Source, Sparse, double, squared_norm
+from schmidt.matrices.sources.entries import double, squared_norm
+from schmidt.matrices.sources.source import Dense, Source, Sparse
 from schmidt.matrices.sources.units import InUnits, norm_of
 
 CHUNK = 4096

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -12,7 +11,10 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from schmidt.arrays import tensor
+from schmidt.matrices.sources.entries import array, checked, double, floating, squared_norm, view
+
+NARROW = 4
+"""Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
 
 
 class Source(ABC):
@@ -94,24 +96,24 @@ class Dense(Source):
     def __init__(self, A: Any) -> None:
         self._numpy = not isinstance(A, Tensor)
         given = A.detach() if isinstance(A, Tensor) else A
-        self.matrix = checked(given if isinstance(given, Tensor) else _view(given))
+        self.matrix = checked(given if isinstance(given, Tensor) else view(given))
         self.shape = (self.matrix.shape[0], self.matrix.shape[1])
         self.dtype, self.device = self.matrix.dtype, self.matrix.device
-        self._array = self.matrix.resolve_conj().numpy() if self.device.type == "cpu" else None
+        self._entries = self.matrix.resolve_conj().numpy() if self.device.type == "cpu" else None
         self.norm2 = squared_norm(self.matrix)
 
     def apply(self, X: Tensor) -> Tensor:
-        if self._array is None:
+        if self._entries is None:
             return self.matrix @ X
         # rows of blocks times Aᵀ: a tenth faster than A times columns
-        rows = np.ascontiguousarray(_array(X).T)
-        return torch.from_numpy((rows @ self._array.T).T)
+        rows = np.ascontiguousarray(array(X).T)
+        return torch.from_numpy((rows @ self._entries.T).T)
 
     def adjoint(self, Y: Tensor) -> Tensor:
-        if self._array is None:
+        if self._entries is None:
             return self.matrix.mH @ Y
-        rows = np.ascontiguousarray(_array(Y).conj().T)  # (Yᴴ A)ᴴ: no conjugated copy of A
-        return torch.from_numpy((rows @ self._array).conj().T)
+        rows = np.ascontiguousarray(array(Y).conj().T)  # (Yᴴ A)ᴴ: no conjugated copy of A
+        return torch.from_numpy((rows @ self._entries).conj().T)
 
     def dense(self) -> Tensor:
         return self.matrix
@@ -137,7 +139,7 @@ class Sparse(Source):
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
-        data = checked(_view(rows.data.reshape(1, -1)), rows.shape).numpy()[0]
+        data = checked(view(rows.data.reshape(1, -1)), rows.shape).numpy()[0]
         self.matrix = scipy.sparse.csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
         # rows of the adjoint in storage order make products with it twice as fast
         self.transposed = self.matrix.T.tocsr()
@@ -148,12 +150,12 @@ class Sparse(Source):
         self.norm2 = squared_norm(torch.from_numpy(data))
 
     def apply(self, X: Tensor) -> Tensor:
-        return torch.from_numpy(self.matrix @ _array(X))
+        return torch.from_numpy(self.matrix @ array(X))
 
     def adjoint(self, Y: Tensor) -> Tensor:
         if Y.shape[1] > NARROW:  # adding rows of Y to rows of the result is the faster loop then
-            return torch.from_numpy(np.conj(self.matrix.T @ np.conj(_array(Y))))
-        return torch.from_numpy(self.transposed @ _array(Y))
+            return torch.from_numpy(np.conj(self.matrix.T @ np.conj(array(Y))))
+        return torch.from_numpy(self.transposed @ array(Y))
 
     def dense(self) -> Tensor:
         return torch.from_numpy(self.matrix.toarray())
@@ -177,7 +179,7 @@ class Operator(Source):
         self.operator = A
         self.shape = (int(A.shape[0]), int(A.shape[1]))
         kind = np.dtype(A.dtype) if A.dtype is not None else np.dtype(float)
-        self.dtype = checked(torch.from_numpy(_floating(np.empty((1, 1), kind))), self.shape).dtype
+        self.dtype = checked(torch.from_numpy(floating(np.empty((1, 1), kind))), self.shape).dtype
         self.device = torch.device("cpu")
         self._kind = torch.empty(0, dtype=self.dtype).numpy().dtype
         self._check_adjoint()
@@ -212,7 +214,7 @@ class Operator(Source):
 
     def _product(self, product: Any, X: Tensor, needed: str) -> Tensor:
         try:
-            out = np.asarray(product(_array(X)))
+            out = np.asarray(product(array(X)))
         except (NotImplementedError, TypeError) as error:  # scipy calls a missing rmatvec, None
             raise ValueError(f"the LinearOperator must define {needed}: {error}") from error
         if not np.isfinite(out).all():
@@ -243,86 +245,8 @@ class Adjoint(Source):
         return self.source.give(result)
 
 
-def double(dtype: torch.dtype) -> torch.dtype:
-    """float64, or complex128 for complex types."""
-    return torch.complex128 if dtype.is_complex else torch.float64
-
-
 def tall(source: Source) -> Source:
     """The source, or its adjoint where that has more rows than columns."""
     if source.shape[0] >= source.shape[1]:
         return source
     return source.source if isinstance(source, Adjoint) else Adjoint(source)
-
-
-NARROW = 4
-"""Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
-SMALLEST = 1e-250
-"""Of ‖A‖_F²: below, squares of small singular values are lost."""
-KINDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
-
-
-def checked(matrix: Tensor, shape: tuple[int, ...] | None = None) -> Tensor:
-    """The matrix, where it is one that can be decomposed."""
-    found = tuple(matrix.shape) if shape is None else tuple(shape)
-    if len(found) != 2:
-        raise ValueError(f"expected a matrix, got an array of shape {found}")
-    if 0 in found:
-        raise ValueError(f"the matrix is empty: shape {found}")
-    if matrix.dtype not in KINDS:
-        raise ValueError(
-            f"cannot decompose entries of type {matrix.dtype}: convert to float32, float64, "
-            "complex64 or complex128"
-        )
-    return matrix
-
-
-def squared_norm(values: Tensor) -> float:
-    """Σ|x|² in float64.
-
-    Raises:
-        ValueError: NaN or Inf among the values, or sums of squares that float64 cannot hold.
-    """
-    nonzero = bool((values != 0).any())
-    # summed in blocks: no copy of everything, and torch's sums by halves lose a few ε at most,
-    # where vector_norm loses √(number of entries) of them or more
-    rows = max(2**20 // max(values[:1].numel(), 1), 1)
-    squares = [_block_squares(part) for part in values.split(rows)] if nonzero else []
-    total = float(torch.tensor(squares, dtype=torch.float64).sum())
-    if nonzero and not SMALLEST < total < np.inf:
-        if bool(torch.isfinite(values).all()):
-            raise ValueError("squares of the entries leave the range of float64: scale the matrix")
-        raise ValueError(
-            "the matrix holds NaN or Inf: remove them, or fill them (schmidt.MatrixCompletion)"
-        )
-    return total
-
-
-def _block_squares(part: Tensor) -> float:
-    if part.is_complex():
-        part = torch.view_as_real(part.resolve_conj())
-    return float(part.double().square().sum())
-
-
-def _floating(a: np.ndarray) -> np.ndarray:
-    """Integers and booleans as float64, everything else as it is."""
-    return a.astype(float) if a.dtype.kind in "biu" else a
-
-
-def _view(a: Any) -> Tensor:
-    """A numpy array as a tensor without a copy where torch can share its memory."""
-    array = np.asarray(a)
-    if array.dtype.kind not in "biufc":
-        raise ValueError(f"expected a matrix of numbers, got entries of type {array.dtype}")
-    array = _floating(array)
-    if array.dtype.itemsize > (16 if array.dtype.kind == "c" else 8):
-        raise ValueError(f"cannot decompose entries of type {array.dtype}: convert to float64")
-    if min((*array.strides, 0)) < 0 or not array.dtype.isnative:
-        return tensor(array)
-    with warnings.catch_warnings():  # torch warns of arrays that are read-only; nobody writes here
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)
-
-
-def _array(X: Tensor) -> np.ndarray:
-    return X.resolve_conj().numpy()

@@ -228,17 +228,17 @@ def one(seed: int, tally: Tally) -> None:
         tally.failed += 1
         return
     parts = (f.left, f.values, f.right)
-    check(tally, seed, A, f.rank, parts, f.error, label)
+    check(tally, seed, A, f.rank, parts, f.certificate, label)
     if "rank" in wanted or "mass" in wanted:
         return
     tally.tolerances += 1
-    tally.unproven += not f.error.met
+    tally.unproven += not f.certificate.met
     exact = np.linalg.svd(A.astype(complex if np.iscomplexobj(A) else float), compute_uv=False)
     best = optimal(exact, wanted)
     tally.ranks[f.rank - best] += 1
     wide = A.astype(complex if np.iscomplexobj(A) else float)
     E = wide - (f.left * f.values.astype(float)) @ f.right.conj().T
-    if f.error.met:
+    if f.certificate.met:
         fro = "energy" in wanted or wanted["norm"] == "fro"
         share = (1 - wanted["energy"]) ** 0.5 if "energy" in wanted else wanted["tol"]
         value, whole = (

@@ -30,8 +30,8 @@ import tyro  # noqa: E402
 from sklearn.feature_extraction.text import TfidfTransformer  # noqa: E402
 
 from schmidt import SemanticIndex  # noqa: E402
-from schmidt.matrices.semantic import Words  # noqa: E402
-from schmidt.matrices.semantic.words import WORD  # noqa: E402
+from schmidt.semantic import Words  # noqa: E402
+from schmidt.semantic.words import WORD  # noqa: E402
 
 Array = np.ndarray
 Judgements = list[dict[int, int]]

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from schmidt.adapters import find_pairs, lora_ga, orthogonal_start
 from schmidt.adapters.gradients import mean_gradients
-from schmidt.finetune import Language, python_to_cpp
+from schmidt.experiments.finetune import Language, python_to_cpp
 
 Batches = list[Mapping[str, Tensor]]
 Begin = Callable[[nn.Module, Batches, Language], nn.Module]

@@ -27,6 +27,7 @@ import torch
 import tyro
 from reference_step import build_reference_step
 
+from schmidt.experiments.reproduce.memory import Meter
 from schmidt.operators import (
     Ansatz,
     DisjointMLP,
@@ -43,7 +44,6 @@ from schmidt.operators import (
 from schmidt.operators.derivatives import Derivatives
 from schmidt.operators.methods import METHODS
 from schmidt.problems.hydrogen import coulomb
-from schmidt.reproduce.memory import Meter
 
 
 @dataclass(frozen=True)

@@ -193,7 +193,7 @@ def case(name: str, options: Options) -> None:
 
 
 def certificate(whole: float, plain: float, result: Any) -> str:
-    c = result.error
+    c = result.certificate
     return f"+{100 * (whole / plain - 1):.0f} %, {c.spectral_lower:.3g} ≤ ‖E‖₂ ≤ {c.spectral:.3g}"
 
 

@@ -9,10 +9,10 @@ from schmidt.matrices import nystrom, svd
 from schmidt.problems import solve
 
 if TYPE_CHECKING:
+    from schmidt.completion import MatrixCompletion
     from schmidt.dependence import CDK, LinearCDK
-    from schmidt.matrices.completion import MatrixCompletion
     from schmidt.matrices.pca import PCA
-    from schmidt.matrices.semantic import SemanticIndex
+    from schmidt.semantic import SemanticIndex
 
 __version__ = version("schmidt")
 __all__ = [
@@ -41,11 +41,11 @@ def __getattr__(name: str) -> Any:
 
         return getattr(dependence, name)
     if name == "MatrixCompletion":
-        from schmidt.matrices import completion
+        from schmidt import completion
 
         return completion.MatrixCompletion
     if name == "SemanticIndex":
-        from schmidt.matrices import semantic
+        from schmidt import semantic
 
         return semantic.SemanticIndex
     if name == "PCA":

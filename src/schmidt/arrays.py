@@ -18,7 +18,22 @@ def tensor(a: Any, dtype: type[np.generic] | None = None) -> Tensor:
         return a
     if hasattr(a, "tocsr"):
         raise ValueError("expected a dense array, got a sparse matrix; call .toarray() first")
+    refuse_masked(a)
     array = np.array(a, dtype=dtype)
     if array.dtype.kind not in "biufc":
         raise ValueError(f"expected numbers, got an array of {array.dtype}")
     return from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def refuse_masked(a: Any) -> None:
+    """A masked array would lose its mask, and its fill values would become data.
+
+    Raises:
+        ValueError: a numpy masked array with something masked.
+    """
+    if isinstance(a, np.ma.MaskedArray) and bool(np.ma.getmaskarray(a).any()):
+        count = int(np.ma.getmaskarray(a).sum())
+        raise ValueError(
+            f"the array masks {count} of its {a.size} entries: fill them (a.filled(value)), or "
+            "complete them with schmidt.MatrixCompletion"
+        )

@@ -70,29 +70,38 @@ def progress_bar(total: int, title: str, *, enabled: bool = True) -> Bar:
     return Bar()
 
 
-class Interruptible(AbstractContextManager["Interruptible"]):
-    """Turns the first Ctrl-C into a flag, so that no step is cut in two; a second one raises.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Ctrl-C, and what batch systems and closing terminals send."""
 
-    True once Ctrl-C was pressed. Outside the main thread, where signals cannot be caught, it does
-    nothing.
+
+class Interruptible(AbstractContextManager["Interruptible"]):
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a flag, so that no step is cut in two.
+
+    True once a signal came; a second one raises KeyboardInterrupt. A signal that the parent had
+    ignored (nohup, background jobs) stays ignored. Outside the main thread, where signals cannot be
+    caught, it does nothing.
     """
 
     def __init__(self) -> None:
-        self._pressed = False
-        self._previous: Any = None
+        self.signal: int | None = None
+        self._previous: dict[int, Any] = {}
 
     def __bool__(self) -> bool:
-        return self._pressed
+        return self.signal is not None
 
     def __enter__(self) -> Interruptible:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._catch)
+            for number in SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._catch)
         return self
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
-        if self._pressed:
+        if self.signal is not None:
             raise KeyboardInterrupt
-        self._pressed = True
+        self.signal = number
 
     def __exit__(
         self,
@@ -100,5 +109,5 @@ class Interruptible(AbstractContextManager["Interruptible"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)

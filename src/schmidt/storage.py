@@ -1,28 +1,74 @@
-"""Files that are whole or absent: atomic writes, and clear errors for damaged files."""
+"""Files that are whole or absent: atomic writes, checksums, locks, and clear errors."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+CHECKSUM = "checksum"
+"""The key of the checksum, in headers and in JSON files."""
+LOCK = ".schmidt.lock"
 
 
 class DamagedFileError(RuntimeError):
     """A file exists but cannot be read as what it should be."""
 
 
+class FolderInUseError(RuntimeError):
+    """Another run is writing into the folder."""
+
+
+@contextmanager
+def exclusive(folder: str | Path) -> Iterator[Path]:
+    """Hold a folder for one run; made if it is missing.
+
+    The lock is the operating system's: it dies with the process, however that ends.
+
+    Raises:
+        FolderInUseError: another process holds it.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FolderInUseError(
+            f"another run is writing into {folder}: wait for it, or choose another folder"
+        ) from None
+    try:
+        _remove_orphans(folder)
+        yield folder
+    finally:
+        lock.release()  # the file stays: removing it would let two runs in at once
+
+
+def _remove_orphans(folder: Path) -> None:
+    """What killed writes left behind; only called by the one that holds the folder."""
+    for path in folder.glob(".*" + PART):
+        path.unlink(missing_ok=True)
+
+
+PART = ".part"
+"""How files are called while they are being written."""
+
+
 def write_bytes(path: Path, data: bytes) -> Path:
     """Write ``data`` so that ``path`` holds either its old content or all of the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -32,10 +78,25 @@ def write_bytes(path: Path, data: bytes) -> Path:
         os.umask(umask)
         os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
+        _sync_folder(path.parent)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
     return path
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name itself reaches the disk; not every system can."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
 
 
 def plain(value: Any) -> Any:
@@ -43,32 +104,56 @@ def plain(value: Any) -> Any:
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
+def canonical(content: Any) -> str:
+    """One text for one content: JSON with sorted keys."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), default=plain)
+
+
 def write_json(path: Path, content: Any) -> Path:
-    """Write ``content`` as strict JSON (no NaN), atomically."""
+    """Write ``content`` as strict JSON (no NaN), atomically; a dict gets a checksum of its own."""
+    if isinstance(content, dict):
+        inside = json.loads(json.dumps(content, allow_nan=False, default=plain))
+        content = content | {CHECKSUM: _sum(canonical(inside).encode())}
     text = json.dumps(content, indent=2, allow_nan=False, default=plain)
     return write_bytes(path, (text + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; a damaged file raises :class:`DamagedFileError` that names it."""
+    """Read JSON; what :func:`write_json` added is checked and taken off.
+
+    Raises:
+        DamagedFileError: not JSON, or not what was written.
+    """
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        message = f"{path} is not valid JSON ({error}); delete it to start anew"
-        raise DamagedFileError(message) from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DamagedFileError(f"{path} is damaged: not valid JSON ({error})") from error
+    if isinstance(content, dict) and CHECKSUM in content:
+        written = content.pop(CHECKSUM)
+        if written != _sum(canonical(content).encode()):
+            raise DamagedFileError(f"{path} was changed or damaged after it was written")
+    return content
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
-    """Write named tensors and a header of strings as safetensors, atomically."""
+    """Write named tensors and a header of strings as safetensors with a checksum, atomically."""
     # copies, because safetensors refuses tensors that share memory
     copies = {
-        k: v.detach().cpu().clone(memory_format=torch.contiguous_format) for k, v in tensors.items()
+        k: v.detach().cpu().resolve_conj().clone(memory_format=torch.contiguous_format)
+        for k, v in tensors.items()
     }
-    return write_bytes(path, save(copies, dict(header)))
+    whole = dict(header) | {CHECKSUM: _tensor_sum(copies, header)}
+    return write_bytes(path, save(copies, whole))
 
 
 def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the header of a safetensors file, whose ``kind`` must be the one given."""
+    """The tensors and the header of a safetensors file, whose ``kind`` must be the one given.
+
+    Raises:
+        FileNotFoundError: no such file.
+        DamagedFileError: not a safetensors file, or not what was written.
+        ValueError: the file is whole but holds something else.
+    """
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
     try:
@@ -77,8 +162,28 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor]
             # vectors differ in the last bit
             tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
             header = dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise DamagedFileError(f"{path} is damaged ({error}); delete it to start anew") from error
+    except (SafetensorError, OSError, ValueError, UnicodeDecodeError) as error:
+        what = "" if kind is None else f" as {kind.removeprefix('schmidt.')}"
+        raise DamagedFileError(f"{path} is damaged: it cannot be read{what} ({error})") from error
+    written = header.pop(CHECKSUM, None)
+    if written is not None and written != _tensor_sum(tensors, header):
+        raise DamagedFileError(f"{path} was changed or damaged after it was written")
     if kind is not None and header.get("kind") != kind:
         raise ValueError(f"{path} does not hold a {kind.removeprefix('schmidt.')}")
+    if kind is not None and written is None:
+        raise DamagedFileError(f"{path} has lost its checksum: it is damaged")
     return tensors, header
+
+
+def _sum(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _tensor_sum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    """Of names, types, shapes, bytes, and of the header."""
+    total = hashlib.sha256(canonical(dict(header)).encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        total.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
+        total.update(value.flatten().view(torch.uint8).numpy() if value.numel() else b"")
+    return total.hexdigest()

@@ -39,7 +39,7 @@ class TestLobpcg:
         )
         np.testing.assert_allclose(found.values, self.exact(4), rtol=1e-8)
         np.testing.assert_allclose(found.left, found.right, atol=1e-3)
-        assert found.error.spectral_lower <= self.exact(5)[4] <= found.error.spectral
+        assert found.certificate.spectral_lower <= self.exact(5)[4] <= found.certificate.spectral
 
     def test_a_preconditioner_means_lobpcg(self) -> None:
         found = svd(self.operator(), rank=2, preconditioner=lambda X: X)
@@ -51,7 +51,7 @@ class TestLobpcg:
         A = np.diag(np.r_[-10.0, np.arange(1.0, 120)])
         A[0, 0] = -500
         found = svd(A, rank=2, solver="lobpcg")
-        assert found.error.spectral_lower > 400
+        assert found.certificate.spectral_lower > 400
 
     def test_refusals(self, rng: np.random.Generator) -> None:
         with pytest.raises(ValueError, match="symmetric operators: "):
@@ -80,7 +80,7 @@ class TestDask:
         left = found.left.compute()
         np.testing.assert_allclose(left, reference.left, atol=1e-4)
         E = A - (left * found.values) @ found.right.conj().T
-        c = found.error
+        c = found.certificate
         assert c.spectral_lower <= np.linalg.norm(E, 2) <= c.spectral
         assert np.linalg.norm(E) == pytest.approx(c.frobenius, rel=1e-6)
 
@@ -88,7 +88,7 @@ class TestDask:
         A = planted(300, 200, values(200))
         found = svd(self.da.from_array(A, chunks=(100, 100)), tol=0.2)
         assert found.rank == svd(A, tol=0.2).rank
-        assert found.error.met
+        assert found.certificate.met
 
     def test_a_flat_spectrum(self, planted: Planted) -> None:
         exact = np.linspace(1, 0.99, 200)
@@ -126,9 +126,9 @@ class TestBlocks:
         assert [count for count in passes if count > 1] == [8, 8]
         np.testing.assert_allclose(found.values, 0.9 ** np.arange(10), rtol=1e-5)
         E = A - found.reconstruct()
-        assert np.linalg.norm(E) == pytest.approx(found.error.frobenius, rel=1e-6)
-        assert np.linalg.norm(E, 2) <= found.error.spectral
-        assert found.error.probability == 0
+        assert np.linalg.norm(E) == pytest.approx(found.certificate.frobenius, rel=1e-6)
+        assert np.linalg.norm(E, 2) <= found.certificate.spectral
+        assert found.certificate.probability == 0
 
     def test_one_pass_knows_its_error_exactly(self, planted: Planted) -> None:
         """What was dropped is orthogonal to what was kept, so errors add up in squares."""
@@ -136,7 +136,7 @@ class TestBlocks:
         for size in (3, 40, 200):
             found = svd((A[i : i + size] for i in range(0, 500, size)), rank=10)
             E = A - found.reconstruct()
-            assert np.linalg.norm(E) == pytest.approx(found.error.frobenius, rel=1e-10)
+            assert np.linalg.norm(E) == pytest.approx(found.certificate.frobenius, rel=1e-10)
             best = np.linalg.norm(values(300, 0.5)[10:])
             assert best <= np.linalg.norm(E) < 1.02 * best
 
@@ -164,9 +164,9 @@ def test_operators_and_matrices_agree(planted: Planted) -> None:
     A = planted(500, 430, values(430))
     one, other = svd(aslinearoperator(A), rank=3), svd(scipy.sparse.csr_array(A), rank=3)
     np.testing.assert_allclose(one.left, other.left, atol=1e-12)
-    assert one.error.norm is None
-    assert not one.error.frobenius_exact
-    assert "unknown for an operator" in one.error.note
+    assert one.certificate.norm is None
+    assert not one.certificate.frobenius_exact
+    assert "unknown for an operator" in one.certificate.note
     with pytest.raises(ValueError, match="unknown for an operator"):
         svd(aslinearoperator(A), energy=0.9)
     assert svd(aslinearoperator(A), tol=0.3, norm="spectral").rank == 3

@@ -64,21 +64,21 @@ def test_same_landmarks_give_scikit_learns_approximation(kernel: Any, X: np.ndar
 def test_the_error_is_exact_and_bounds_every_norm(landmarks: str, X: np.ndarray) -> None:
     found = nystrom(gaussian, X, n_landmarks=15, landmarks=landmarks)
     E = gaussian(X, X) - approximation(found, X)
-    assert found.error.trace == pytest.approx(np.trace(E) / len(X), rel=1e-6)
+    assert found.certificate.trace == pytest.approx(np.trace(E) / len(X), rel=1e-6)
     assert np.linalg.eigvalsh(E)[0] > -1e-6
-    assert np.linalg.norm(E) / len(X) <= found.error.trace
-    assert found.error.landmarks == len(set(found.settings["indices"])) == 15
+    assert np.linalg.norm(E) / len(X) <= found.certificate.trace
+    assert found.certificate.landmarks == len(set(found.settings["indices"])) == 15
     assert (found.values <= np.linalg.eigvalsh(gaussian(X, X))[::-1][:15] / len(X) + 1e-12).all()
 
 
 @pytest.mark.parametrize("tol", [0.3, 0.03, 1e-4])
 def test_a_tolerance_is_met_with_few_landmarks(tol: float, X: np.ndarray) -> None:
     found = nystrom(gaussian, X, tol=tol)
-    assert found.error.relative <= tol
-    assert found.error.met
+    assert found.certificate.relative <= tol
+    assert found.certificate.met
     eigenvalues = np.linalg.eigvalsh(gaussian(X, X))[::-1]
     needed = 1 + np.argmax(np.cumsum(eigenvalues) >= (1 - tol) * eigenvalues.sum())
-    assert needed <= found.error.landmarks <= 3 * needed
+    assert needed <= found.certificate.landmarks <= 3 * needed
 
 
 def test_adaptive_landmarks_find_small_clusters(rng: np.random.Generator) -> None:
@@ -87,7 +87,7 @@ def test_adaptive_landmarks_find_small_clusters(rng: np.random.Generator) -> Non
     X = np.concatenate([centres, np.zeros((980, 2))]) + 0.01 * rng.standard_normal((1000, 2))
     pivoted, uniform = (
         [
-            nystrom(gaussian, X, n_landmarks=25, landmarks=kind, seed=seed).error.trace
+            nystrom(gaussian, X, n_landmarks=25, landmarks=kind, seed=seed).certificate.trace
             for seed in range(5)
         ]
         for kind in ("pivoted", "uniform")

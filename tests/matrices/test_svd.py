@@ -36,7 +36,7 @@ def gap(found: Any, A: np.ndarray) -> float:
 
 def holds(found: Any, A: np.ndarray) -> None:
     """Every claim of the certificate."""
-    c = found.error
+    c = found.certificate
     left, s, right = (np.asarray(part) for part in (found.left, found.values, found.right))
     E = A - (left * s) @ right.conj().T
     slack = 1e-13 * np.linalg.norm(A)
@@ -72,7 +72,7 @@ def test_every_kind_gives_the_leading_triplets(
     for side in (left, right):
         np.testing.assert_allclose(side.conj().T @ side, np.eye(12), atol=1e-12)
     holds(found, A)
-    assert found.error.met
+    assert found.certificate.met
     assert isinstance(found.left, torch.Tensor) == (kind == "torch")
 
 
@@ -148,7 +148,9 @@ def test_units_do_not_matter(kind: str, scale: float, dtype: str, planted: Plant
     )
     rounding = 10 * np.finfo(dtype).eps
     np.testing.assert_allclose(scaled.values / scale, plain.values, rtol=3 * rounding)
-    assert scaled.error.spectral == pytest.approx(plain.error.spectral * scale, rel=1e-2)
+    assert scaled.certificate.spectral == pytest.approx(
+        plain.certificate.spectral * scale, rel=1e-2
+    )
 
 
 def test_squares_that_leave_float64_are_refused() -> None:
@@ -166,11 +168,11 @@ def test_the_smallest_rank_for_a_tolerance(kind: str, tol: float, planted: Plant
     found = svd(KINDS[kind](A), tol=tol)
     assert found.rank == np.argmax(tails <= tol * tails[0])
     assert gap(found, A) <= tol * np.linalg.norm(A)
-    assert found.error.met
+    assert found.certificate.met
     for norm in ("spectral", "sigma"):
         found = svd(KINDS[kind](A), tol=tol, norm=norm)
         assert found.rank == (exact > tol).sum()
-        assert found.error.met
+        assert found.certificate.met
         holds(found, A)
 
 
@@ -179,11 +181,11 @@ def test_energy_and_mass(planted: Planted) -> None:
     A = planted(500, 450, exact)
     found = svd(A, energy=0.95)
     assert found.rank == 1 + np.argmax(np.cumsum(exact**2) >= 0.95 * (exact**2).sum())
-    assert found.error.energy[0] >= 0.95
+    assert found.certificate.energy[0] >= 0.95
     found = svd(A, mass=0.8)
     assert found.rank == 1 + np.argmax(np.cumsum(exact) >= 0.8 * exact.sum())
-    assert found.error.met
-    low, high = svd(A, rank=30, solver="krylov").error.mass
+    assert found.certificate.met
+    low, high = svd(A, rank=30, solver="krylov").certificate.mass
     assert low < exact[:30].sum() / exact.sum() < high < 1
 
 
@@ -191,9 +193,9 @@ def test_every_rank_up_to_the_smaller_side(planted: Planted) -> None:
     A = planted(30, 20, values(20))
     found = svd(A, rank=20)
     np.testing.assert_allclose(found.reconstruct(), A, atol=1e-14)
-    assert not found.error.frobenius_exact
-    assert "rounding" in found.error.note
-    assert found.error.frobenius < 1e-12
+    assert not found.certificate.frobenius_exact
+    assert "rounding" in found.certificate.note
+    assert found.certificate.frobenius < 1e-12
 
 
 def test_cancellation_is_said_and_measured_where_it_can_be(planted: Planted) -> None:
@@ -201,20 +203,20 @@ def test_cancellation_is_said_and_measured_where_it_can_be(planted: Planted) -> 
     exact = np.r_[values(10), np.full(290, 1e-10)]
     A = planted(400, 300, exact)
     found = svd(A, rank=10, solver="krylov")
-    assert found.error.frobenius_exact
-    assert found.error.frobenius == pytest.approx(np.linalg.norm(exact[10:]), rel=1e-3)
+    assert found.certificate.frobenius_exact
+    assert found.certificate.frobenius == pytest.approx(np.linalg.norm(exact[10:]), rel=1e-3)
     sparse = svd(scipy.sparse.csr_array(A), rank=10, solver="propack")
-    assert not sparse.error.frobenius_exact
-    assert "rounding" in sparse.error.note
-    assert np.linalg.norm(exact[10:]) <= sparse.error.frobenius < 1e-7
+    assert not sparse.certificate.frobenius_exact
+    assert "rounding" in sparse.certificate.note
+    assert np.linalg.norm(exact[10:]) <= sparse.certificate.frobenius < 1e-7
 
 
 def test_strict_raises_and_keeps_the_result(planted: Planted) -> None:
     """One pass over blocks keeps too few triplets to meet the tolerance."""
     A = planted(400, 300, np.linspace(1, 0.9, 300))
     loose = svd(iter(np.array_split(A, 5)), tol=0.1)
-    assert not loose.error.met
-    assert "NOT" in str(loose.error)
+    assert not loose.certificate.met
+    assert "NOT" in str(loose.certificate)
     with pytest.raises(ToleranceError, match=r"‖A − A_k‖_F is at most") as caught:
         svd(iter(np.array_split(A, 5)), tol=0.1, strict=True)
     assert caught.value.result.rank == loose.rank
@@ -290,7 +292,7 @@ class TestLecture:
 
     def test_rank_one_has_error_root_five(self) -> None:
         found = svd(self.A, rank=1)
-        assert found.error.frobenius == pytest.approx(5**0.5, rel=1e-12)
+        assert found.certificate.frobenius == pytest.approx(5**0.5, rel=1e-12)
         assert gap(found, self.A) == pytest.approx(5**0.5, rel=1e-12)
         np.testing.assert_allclose(found.reconstruct(), [[1.5, 1.5], [4.5, 4.5]], atol=1e-14)
         np.testing.assert_allclose(found.values, [45**0.5], rtol=1e-14)
@@ -313,7 +315,7 @@ class TestLecture:
         np.testing.assert_allclose(found.values, [93**0.5, 28**0.5], rtol=1e-14)
         np.testing.assert_allclose(found.left[:3, 0], 3**-0.5, rtol=1e-14)
         np.testing.assert_allclose(found.left[3:, 1], 2**-0.5, rtol=1e-14)
-        assert found.error.spectral < 1e-13
+        assert found.certificate.spectral < 1e-13
 
 
 class TestBadInput:

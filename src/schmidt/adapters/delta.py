@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from schmidt.adapters.offset import write_adapter
 from schmidt.adapters.singular import Method, leading
+from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
 from schmidt.rank import RankRule, rank_rule
 
@@ -256,5 +257,6 @@ def _cut(W0: Tensor, W1: Tensor, rule: RankRule, svd: Method, seed: int, kind: s
     tail = 0.0 if r == size else max(tail, 0.0)
     error = math.sqrt(tail) / norm if norm else 0.0
     settings = {"rule": str(rule), "svd": svd}
-    found = Factorization(U[:, :r], s[:r], V[:, :r], error=math.sqrt(tail), settings=settings)
+    known_error = Certificate(estimates={"frobenius": math.sqrt(tail)})
+    found = Factorization(U[:, :r], s[:r], V[:, :r], known_error, settings)
     return LayerDelta(found, norm, error, kind)

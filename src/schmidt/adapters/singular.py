@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from schmidt.factorization import fix_signs
+from schmidt.linalg import fix_signs
 
 Method = Literal["auto", "exact", "randomized"]
 EXACT_UP_TO = 1024

@@ -19,7 +19,7 @@ from schmidt.cli.terminal import optional, plain_table
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
-    from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion
 
 NO_LOW_RANK = 1e12
 NAMES = {
@@ -64,7 +64,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     are chosen on held-out ratings. Prints the held-out error beside that of the biases alone,
     writes predictions, the factors and pictures.
     """
-    from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion
 
     console = Console()
     data = read_ratings(options.ratings) if options.ratings else planted_ratings(options.seed)
@@ -135,7 +135,7 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
 
 def _against_truth(data: Ratings, model: MatrixCompletion) -> dict[str, float]:
     """Root mean square errors at the places that were not shown."""
-    from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion
 
     assert data.hidden is not None
     biases = MatrixCompletion(penalty=NO_LOW_RANK).fit(data.users, data.items, data.values)

@@ -11,7 +11,7 @@ from schmidt import plotting
 from schmidt.cli.ratings import Ratings
 
 if TYPE_CHECKING:
-    from schmidt.matrices.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion
 
 LARGEST = 1000
 LABELS = {"biases": "chosen: biases only", "soft-impute": "chosen", "fixed-rank": "chosen"}
@@ -31,7 +31,7 @@ def draw_completion(model: MatrixCompletion, data: Ratings, out: Path) -> list[P
 
 
 def _path(choice: object) -> plotting.Figure:
-    from schmidt.matrices.completion import Choice
+    from schmidt.completion import Choice
 
     assert isinstance(choice, Choice)
     path, trial = choice.path, choice.trial

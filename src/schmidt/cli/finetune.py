@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from schmidt.cli.finetune_pictures import draw_finetuning
 from schmidt.cli.terminal import optional, plain_table
-from schmidt.finetune import METHODS, SEEDS, Results, Run, method, plan, report, run
+from schmidt.experiments.finetune import METHODS, SEEDS, Results, Run, method, plan, report, run
 from schmidt.storage import plain, write_bytes, write_json
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from schmidt import plotting
-from schmidt.finetune import Results, Run, mean_score
+from schmidt.experiments.finetune import Results, Run, mean_score
 from schmidt.plotting import Curve, Dot, Look
 
 LOOKS = {

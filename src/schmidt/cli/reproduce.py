@@ -11,8 +11,8 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.reproduce import SEEDS, InterruptedRuns, Options
-from schmidt.reproduce import reproduce as run
+from schmidt.experiments.reproduce import SEEDS, InterruptedRuns, Options
+from schmidt.experiments.reproduce import reproduce as run
 
 
 @dataclass(frozen=True)

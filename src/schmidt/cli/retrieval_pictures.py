@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from schmidt import plotting
-from schmidt.retrieval import TITLES, TRAINED, Items, Outcome, Results, score_blocks
+from schmidt.experiments.retrieval import TITLES, TRAINED, Items, Outcome, Results, score_blocks
 
 QUERIES, HITS = 8, 10
 SHORT = {"joint": "joint", "sequential": "sequential", "none": "not nested"}

@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from schmidt.cli.retrieval_pictures import draw_retrieval
 from schmidt.cli.terminal import optional, plain_table
-from schmidt.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
+from schmidt.experiments.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
 from schmidt.storage import write_bytes, write_json
 
 

@@ -19,7 +19,7 @@ from schmidt.cli.texts import embedded_documents, exists, read_documents, snippe
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
-    from schmidt.matrices.semantic import Hit, SemanticIndex
+    from schmidt.semantic import Hit, SemanticIndex
 
 EXAMPLE = "faces of people"
 LONGEST = 100
@@ -64,7 +64,7 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     the query as points of the plane. The number of dimensions is chosen by how
     well documents are found by a tenth of their own words.
     """
-    from schmidt.matrices.semantic import SemanticIndex
+    from schmidt.semantic import SemanticIndex
 
     console = Console()
     *paths, query = options.query or (EXAMPLE,)

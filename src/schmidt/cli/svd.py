@@ -88,7 +88,7 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
         highlight=False,
     )
     console.print(_table(found))
-    _print_certificate(console, found.error, found.rank)
+    _print_certificate(console, found.certificate, found.rank)
     out = options.out or Path("schmidt-out") / f"svd-{options.file.stem}"
     _write(found, out, options.json, shape)
     console.print(f"\nin [bold]{escape(str(out))}[/]: factors.npz, report.json, spectrum.png")
@@ -104,7 +104,7 @@ def _table(found: Factorization) -> Table:
     table = Table()
     for heading in ("i", "σ", "share of Σσ²", "residual"):
         table.add_column(heading, justify="right")
-    c: Certificate = found.error
+    c: Certificate = found.certificate
     for i, (s, r) in enumerate(zip(found.values[:SHOWN], c.residuals, strict=False), 1):
         share = f"{100 * (float(s) / c.norm) ** 2:.2f} %" if c.norm else "–"
         table.add_row(str(i), f"{float(s):.8g}", share, f"{r:.1e}")
@@ -133,13 +133,13 @@ def _write(found: Factorization, out: Path, json_file: Path | None, shape: tuple
         "shape": list(shape),
         "rank": found.rank,
         "values": np.asarray(found.values, dtype=float).tolist(),
-        "certificate": found.error.as_dict(),
+        "certificate": found.certificate.as_dict(),
         "settings": dict(found.settings),
     }
     u, s, vh = found
     buffer = io.BytesIO()
     np.savez(buffer, U=u, s=s, Vh=vh)
-    c: Certificate = found.error
+    c: Certificate = found.certificate
     tail = (c.spectral_lower, c.spectral)
     figure = plotting.decay({"singular values": np.asarray(s, dtype=float)}, tail=tail)
     plotting.finish(figure, out / "spectrum.png")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from schmidt.dependence.moments import Moments, pooled
-from schmidt.factorization import fix_signs
+from schmidt.linalg import fix_signs
 
 RIDGES = tuple(10 ** (k / 2) for k in range(-12, 3))
 """From 1e-6 to 10."""

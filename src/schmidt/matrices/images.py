@@ -87,7 +87,7 @@ def _version(
     whole = sum(float(np.square(plane).sum()) for plane in channels)
     kept = sum(float(np.square(f.values[:k]).sum()) for f in found)
     masses = [
-        float(f.values[:k].sum()) / (float(f.values.sum()) / max(f.error.mass[0], 1e-300))
+        float(f.values[:k].sum()) / (float(f.values.sum()) / max(f.certificate.mass[0], 1e-300))
         for f in found
     ]
     return Compressed(

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from schmidt.factorization import Factorization, fix_signs
+from schmidt.factorization import Factorization
+from schmidt.linalg import fix_signs
 from schmidt.matrices.svd import svd
 
 KernelFunction = Callable[[Any, Any], Any]
@@ -131,7 +132,7 @@ def nystrom(
         "indices": chosen.tolist(),
         "seed": seed,
     }
-    return Factorization(functions, values[:L], functions, error=error, settings=settings)
+    return Factorization(functions, values[:L], functions, certificate=error, settings=settings)
 
 
 def _cholesky(
@@ -236,7 +237,7 @@ def _two_sided(
     left = Extension(kernel, Y, found.right[:, keep] / (s * math.sqrt(n)))
     right = Extension(kernel, X, found.left[:, keep] / (s * math.sqrt(m)), flipped=True)
     settings = {"method": "nystrom", "points": [m, n], "seed": seed}
-    return Factorization(left, s, right, error=found.error, settings=settings)
+    return Factorization(left, s, right, certificate=found.certificate, settings=settings)
 
 
 def _count(

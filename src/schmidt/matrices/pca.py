@@ -11,7 +11,7 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from schmidt.factorization import fix_signs
+from schmidt.linalg import fix_signs
 from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.incremental import Incremental
@@ -93,7 +93,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         found = svd(
             X, **rule, center=mean, solver=self.solver, accuracy=self.accuracy, seed=self.seed
         )
-        certificate: Certificate = found.error
+        certificate: Certificate = found.certificate
         self.certificate_ = certificate
         self.left_, self.singular_values_ = found.left, found.values
         self.components_ = np.ascontiguousarray(found.right.T)

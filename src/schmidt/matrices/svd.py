@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from schmidt.factorization import Factorization, fix_signs
+from schmidt.factorization import Factorization
+from schmidt.linalg import fix_signs
 from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.certificate.certify import certify
 from schmidt.matrices.kinds import source_of
@@ -49,7 +50,7 @@ def svd(
 ) -> Factorization:
     """The best approximation of a matrix by one of low rank, and how good it is.
 
-    ``U, s, Vh = schmidt.svd(A, rank=10)`` unpacks as numpy's does; ``.error`` is the
+    ``U, s, Vh = schmidt.svd(A, rank=10)`` unpacks as numpy's does; ``.certificate`` is the
     :class:`~schmidt.matrices.Certificate`.
 
     Args:
@@ -166,7 +167,7 @@ def _result(
         source.give_left(left, kept.values, right),
         source.give(kept.values * source.unit),
         source.give(right),
-        error=certificate.in_units(source.unit),
+        certificate=certificate.in_units(source.unit),
         settings=settings,
     )
 

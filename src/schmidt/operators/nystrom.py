@@ -7,7 +7,8 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor, nn
 
-from schmidt.factorization import Factorization, fix_signs
+from schmidt.factorization import Factorization
+from schmidt.linalg import fix_signs
 from schmidt.operators.functions import Functions
 from schmidt.operators.kernel import BLOCK, Kernel
 from schmidt.operators.measures import Points

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schmidt.factorization import fix_signs
+from schmidt.linalg import fix_signs
 from schmidt.operators.derivatives import Derivatives, Exact, Function
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.measures import Points

@@ -7,7 +7,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from schmidt.factorization import fix_signs
+from schmidt.linalg import fix_signs
 from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
 from schmidt.operators.measures import Points

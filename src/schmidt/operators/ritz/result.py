@@ -64,7 +64,7 @@ class Ritz:
             self.functions,
             self.values,
             self.functions,
-            error=self.certificate.estimate,
+            certificate=self.certificate,
             settings=self.settings,
         )
 

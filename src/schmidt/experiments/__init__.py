@@ -1,0 +1,1 @@
+"""Experiments on built-in data: a wing of the house that nothing in the library imports."""

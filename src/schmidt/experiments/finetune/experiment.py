@@ -1,0 +1,228 @@
+"""All methods on one task from the same seeds and batches, and full fine-tuning beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from schmidt.experiments.finetune.methods import METHODS, Method, method
+from schmidt.experiments.finetune.settings import Settings
+from schmidt.experiments.finetune.task import Task
+from schmidt.experiments.finetune.tiers import Plan
+from schmidt.experiments.finetune.training import Run, train
+from schmidt.progress import Interruptible, progress_bar
+
+FACTOR = 3.0
+LARGEST_GRID = 6
+Runs = list[Run]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A method with a learning rate of its own.
+
+    Attributes:
+        grid: validation loss by learning rate, from the first seed.
+        lr: the best of them.
+        runs: at this rate, by seed.
+        edge: whether the best is the largest or smallest that was tried.
+    """
+
+    grid: dict[float, float]
+    lr: float
+    runs: Runs
+    edge: bool
+
+
+@dataclass
+class Results:
+    """What came of an experiment.
+
+    Attributes:
+        runs: by method, all at the same learning rate, one per seed.
+        tuned: by method.
+        sizes: by method and number of training examples.
+        decays: by method and weight decay.
+        interrupted: Ctrl-C came; this is what was finished.
+    """
+
+    task: Task
+    settings: Settings
+    seeds: int
+    runs: dict[str, Runs] = field(default_factory=dict)
+    tuned: dict[str, Tuned] = field(default_factory=dict)
+    sizes: dict[str, dict[int, Runs]] = field(default_factory=dict)
+    decays: dict[str, dict[float, Runs]] = field(default_factory=dict)
+    interrupted: bool = False
+
+    def rows(self) -> list[tuple[str, float, Runs]]:
+        """(title, learning rate, runs): tuned methods follow the same method at the common rate."""
+        found = []
+        for name, runs in self.runs.items():
+            if runs:
+                found.append((METHODS[name].title, _rate(runs[0]), runs))
+            if name in self.tuned:
+                tuned = self.tuned[name]
+                found.append((self.best_title(name), tuned.lr, tuned.runs))
+        return found
+
+    def best_title(self, name: str) -> str:
+        """A method at its own learning rate, where it has one."""
+        return METHODS[name].title + (", tuned" if name in self.tuned else "")
+
+
+class Stopped(Exception):
+    """Ctrl-C."""
+
+
+def run(
+    task: Task,
+    plan: Plan,
+    methods: Sequence[str],
+    seeds: int,
+    watch: Callable[[Run], None] = lambda run: None,
+) -> Results:
+    """Run the methods of a plan; full fine-tuning is always among them, as the reference.
+
+    Args:
+        methods: names; see :data:`schmidt.experiments.finetune.METHODS`.
+        seeds: 0, …, seeds − 1, each with a head, adapters and batches of its own.
+        watch: called with every finished run.
+
+    Raises:
+        ValueError: an unknown method, or no seed.
+    """
+    chosen = [method(name) for name in dict.fromkeys(["full", *methods])]
+    if seeds < 1:
+        raise ValueError(f"the number of seeds must be positive, got {seeds}")
+    results = Results(task, plan.settings, seeds)
+    todo = _Todo(plan, chosen, seeds)
+    with progress_bar(todo.steps, task.name) as bar, Interruptible() as interrupted:
+        work = _Work(results, bar.update, interrupted, watch)
+        try:
+            for m in chosen:
+                work.common(m)
+            for m in chosen:
+                if m.name in plan.tuned:
+                    work.tune(m, plan.grid)
+            for m in chosen:
+                if m.name in plan.compared:
+                    work.compare(m, plan)
+        except Stopped:
+            results.interrupted = True
+    return results
+
+
+@dataclass(frozen=True)
+class _Todo:
+    plan: Plan
+    methods: Sequence[Method]
+    seeds: int
+
+    @property
+    def steps(self) -> int:
+        """About how many steps there will be."""
+        names = {m.name for m in self.methods}
+        runs = len(names) * self.seeds
+        runs += len(names & set(self.plan.tuned)) * (len(self.plan.grid) + self.seeds)
+        more = max(0, len(self.plan.sizes) - 1) + max(0, len(self.plan.decays) - 1)
+        runs += len(names & set(self.plan.compared)) * more * self.seeds
+        return runs * self.plan.settings.steps
+
+
+class _Work:
+    def __init__(
+        self,
+        results: Results,
+        update: Callable[[int, str], None],
+        interrupted: Interruptible,
+        watch: Callable[[Run], None],
+    ) -> None:
+        self.results, self.update, self.interrupted, self.watch = (
+            results,
+            update,
+            interrupted,
+            watch,
+        )
+        self.done = 0
+
+    def common(self, m: Method) -> None:
+        """At the learning rate of all."""
+        runs = self.results.runs.setdefault(m.name, [])
+        for seed in range(self.results.seeds):
+            runs.append(self._run(m, self.results.settings, seed))
+
+    def tune(self, m: Method, grid: Sequence[float]) -> None:
+        """At the learning rate of the least validation loss; the test set has no part in it."""
+        tried = {self.results.settings.lr: self.results.runs[m.name][0]}
+        for lr in sorted(set(grid) - set(tried)):
+            tried[lr] = self._run(m, self._at(lr), 0)
+        while len(tried) < LARGEST_GRID:
+            best, rates = _best(tried), sorted(tried)
+            if best == rates[-1]:
+                lr = _round(best * FACTOR)
+            elif best == rates[0]:
+                lr = _round(best / FACTOR)
+            else:
+                break
+            tried[lr] = self._run(m, self._at(lr), 0)
+        best, rates = _best(tried), sorted(tried)
+        others = [self._run(m, self._at(best), s) for s in range(1, self.results.seeds)]
+        self.results.tuned[m.name] = Tuned(
+            {lr: tried[lr].validation_loss for lr in rates},
+            best,
+            [tried[best], *others],
+            best in (rates[0], rates[-1]),
+        )
+
+    def compare(self, m: Method, plan: Plan) -> None:
+        """Training-set sizes and weight decays, at the tuned learning rate where there is one."""
+        results = self.results
+        tuned = results.tuned.get(m.name)
+        settings = replace(plan.settings, lr=tuned.lr) if tuned else plan.settings
+        there = tuned.runs if tuned else results.runs[m.name]
+        for size in plan.sizes:
+            runs = there if size == results.task.examples else self._seeds(m, settings, size)
+            results.sizes.setdefault(m.name, {})[size] = runs
+        for decay in plan.decays:
+            same = decay == settings.weight_decay
+            runs = there if same else self._seeds(m, replace(settings, weight_decay=decay))
+            results.decays.setdefault(m.name, {})[decay] = runs
+
+    def _seeds(self, m: Method, settings: Settings, size: int | None = None) -> Runs:
+        task = self.results.task if size is None else self.results.task.sized(size)
+        return [self._run(m, settings, seed, task) for seed in range(self.results.seeds)]
+
+    def _at(self, lr: float) -> Settings:
+        return replace(self.results.settings, lr=lr)
+
+    def _run(self, m: Method, settings: Settings, seed: int, task: Task | None = None) -> Run:
+        def step(done: int) -> bool:
+            self.update(self.done + done, f"{m.title}, seed {seed}")
+            return bool(self.interrupted)
+
+        found = train(task or self.results.task, m, settings, seed, step)
+        if found is None:
+            raise Stopped
+        self.done += settings.steps
+        full = self.results.runs["full"]
+        if task is None and seed < len(full):
+            found = found.beside(full[seed])
+        elif m.full and task is None:
+            found = found.beside(found)
+        self.watch(found)
+        # the weights themselves have been compared, and are large
+        return found if m.full else replace(found, change={})
+
+
+def _best(tried: dict[float, Run]) -> float:
+    finite = {lr: r.validation_loss for lr, r in tried.items() if not r.diverged}
+    return min(finite, key=finite.__getitem__) if finite else min(tried)
+
+
+def _round(lr: float) -> float:
+    return float(f"{lr:.0e}")
+
+
+def _rate(run: Run) -> float:
+    return run.settings.sgd_lr if run.method.optimizer == "sgd" else run.settings.lr

@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Function
 from schmidt.operators.ritz.bounds import bounds
 from schmidt.operators.ritz.collocation import collocate
 from schmidt.operators.ritz.spaces import Space

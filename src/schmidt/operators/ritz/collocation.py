@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.orthonormal import Basis
 

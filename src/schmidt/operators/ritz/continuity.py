@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 
 SEGMENTS = 64

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample, inner
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.ritz.orthonormal import Basis, orthonormalise
 
 CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from schmidt.linalg import fix_signs
-from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Function
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.collocation import collocate, compress, leading
 from schmidt.operators.ritz.orthonormal import orthonormalise

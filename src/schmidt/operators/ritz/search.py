@@ -9,9 +9,8 @@ from typing import Any
 
 import torch
 
-from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Function, Jet
 from schmidt.operators.ritz.features import TrunkFeatures
 from schmidt.operators.ritz.spaces import Choice, Space
 from schmidt.operators.ritz.trial import Trial, attempt

@@ -7,13 +7,12 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form, Sample
-from schmidt.operators.functions import Functions
+from schmidt.operators.jet import Function
 from schmidt.operators.measures import Points
-from schmidt.operators.networks.hidden import Hidden
+from schmidt.operators.networks.ansatz import Hidden
 from schmidt.operators.ritz.in_span import InSpan, SpanError, galerkin
-from schmidt.operators.spectrum import double, spectrum
+from schmidt.operators.spectrum import Functions, double, spectrum
 
 SEED = 5
 """Of the points."""

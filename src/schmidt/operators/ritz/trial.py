@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.bounds import bounds
 from schmidt.operators.ritz.collocation import (

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 
 
 class Frame(JetModule):

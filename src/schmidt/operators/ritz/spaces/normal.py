@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
+from schmidt.operators.jet import JetModule
 from schmidt.operators.measures import Affine, Gaussian, Proposal
 from schmidt.operators.networks import BoundedInputs
 from schmidt.operators.ritz.spaces.frame import Frame

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.features import TrunkFeatures
 
 GRID_DIMENSIONS = 3

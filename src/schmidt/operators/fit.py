@@ -19,7 +19,7 @@ from schmidt.operators.form import Form
 from schmidt.operators.jet import Derivatives
 from schmidt.operators.methods import Method
 from schmidt.operators.networks.ansatz import Hidden
-from schmidt.operators.ritz.start import polished
+from schmidt.operators.ritz.in_span import polished
 from schmidt.operators.run import Run
 from schmidt.operators.spectrum import Functions, Spectrum, spectrum
 from schmidt.operators.training import Training

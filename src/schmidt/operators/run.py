@@ -17,7 +17,7 @@ from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Derivatives, Exact, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.methods import Batch, DivergedError, Method
-from schmidt.operators.ritz.start import rescale, start_networks
+from schmidt.operators.ritz.in_span import rescale, start_networks
 from schmidt.operators.spectrum import double, moments, rayleigh_ritz, require_self_adjoint
 from schmidt.operators.training import Training
 

@@ -20,7 +20,7 @@ from schmidt.operators.form import Form
 from schmidt.operators.functions import Functions
 from schmidt.operators.methods import Method
 from schmidt.operators.networks.hidden import Hidden
-from schmidt.operators.ritz.start import polished
+from schmidt.operators.ritz.in_span import polished
 from schmidt.operators.run import Run
 from schmidt.operators.spectrum import Spectrum, spectrum
 from schmidt.operators.training import Training

@@ -12,7 +12,7 @@ import torch
 
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz import Ritz
-from schmidt.operators.ritz.refine import refine
+from schmidt.operators.ritz.collocation import refine
 from schmidt.problems import Problem, named, ritz, train
 
 FRESH = 2**18

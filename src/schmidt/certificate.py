@@ -149,7 +149,7 @@ class Certificate:
 
     def _repr_html_(self) -> str:
         mark = "met" if self.met else "NOT proven to be met"
-        rows = [("asked", f"{self.asked or '–'}: <b>{mark}</b>")]
+        rows = [("asked", f"{html.escape(self.asked) or '–'}: <b>{mark}</b>")]
         rows += [(TITLES.get(k, k), html.escape(str(b))) for k, b in self.bounds.items()]
         rows += [("note", html.escape(text)) for text in self.notes]
         rows += [("alarm", f"<b>{html.escape(text)}</b>") for text in self.alarms]

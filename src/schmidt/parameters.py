@@ -34,7 +34,7 @@ class Number:
         kind = Integral if self.whole else Real
         if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
             return False
-        number = float(value)
+        number = int(value) if self.whole else float(value)
         if not math.isfinite(number):
             return False
         above = number > self.low if self.open in ("low", "both") else number >= self.low

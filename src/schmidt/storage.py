@@ -118,8 +118,12 @@ def write_json(path: Path, content: Any) -> Path:
     return write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; what :func:`write_json` added is checked and taken off.
+def read_json(path: Path, *, by_hand: bool = False) -> Any:
+    """Read JSON; the checksum that :func:`write_json` added is checked and taken off.
+
+    Args:
+        path: the file.
+        by_hand: it may have been written by somebody else, without a checksum.
 
     Raises:
         DamagedFileError: not JSON, or not what was written.
@@ -128,8 +132,8 @@ def read_json(path: Path) -> Any:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFileError(f"{path} is damaged: not valid JSON ({error})") from error
-    if isinstance(content, dict) and CHECKSUM in content:
-        written = content.pop(CHECKSUM)
+    if isinstance(content, dict) and not (by_hand and CHECKSUM not in content):
+        written = content.pop(CHECKSUM, None)
         if written != _sum(canonical(content).encode()):
             raise DamagedFileError(f"{path} was changed or damaged after it was written")
     return content

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from schmidt.operators.ritz.bounds import bounds, clusters
+from schmidt.operators.ritz.certify import bounds, clusters
 
 MATRICES = 300
 

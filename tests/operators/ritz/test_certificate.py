@@ -11,11 +11,17 @@ from torch import Tensor
 
 from schmidt.operators import ConvectionDiffusion, Distribution, Gaussian, Schrodinger
 from schmidt.operators.ritz import Certificate, Choice, EuclideanSpace, NormalSpace
-from schmidt.operators.ritz.certificate import certify
-from schmidt.operators.ritz.collocation import collocate, compress, leading
-from schmidt.operators.ritz.features import TrunkFeatures
-from schmidt.operators.ritz.orthonormal import orthonormalise
-from schmidt.operators.ritz.refine import conditions, refine, signed
+from schmidt.operators.ritz.certify import certify
+from schmidt.operators.ritz.collocation import (
+    collocate,
+    compress,
+    conditions,
+    leading,
+    orthonormalise,
+    refine,
+    signed,
+)
+from schmidt.operators.ritz.trunk import TrunkFeatures
 
 Functions = Callable[[Tensor], Tensor]
 Make = Callable[[int], Schrodinger]

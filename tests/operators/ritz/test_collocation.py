@@ -9,8 +9,13 @@ import torch
 from torch import Tensor
 
 from schmidt.operators import Points, Schrodinger
-from schmidt.operators.ritz.collocation import collocate, compress, leading, residuals
-from schmidt.operators.ritz.orthonormal import orthonormalise
+from schmidt.operators.ritz.collocation import (
+    collocate,
+    compress,
+    leading,
+    orthonormalise,
+    residuals,
+)
 
 Functions = Callable[[Tensor], Tensor]
 Make = Callable[[int], Schrodinger]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators.ritz.orthonormal import orthonormalise
+from schmidt.operators.ritz.collocation import orthonormalise
 
 
 def monomials(count: int = 25, points: int = 200) -> Tensor:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from schmidt.operators import Gaussian, Lebesgue, Schrodinger, bound_states, eigenfunctions
 from schmidt.operators.ritz import Choice, EuclideanSpace
-from schmidt.operators.ritz.search import Search
-from schmidt.operators.ritz.trial import Trial, attempt, cusps, relative_scale
+from schmidt.operators.ritz.search import Search, Trial, attempt, cusps, relative_scale
 from schmidt.operators.ritz.weyl import region
 
 

@@ -31,7 +31,7 @@ from schmidt.operators import (
     spectrum,
 )
 from schmidt.operators.form import Form
-from schmidt.operators.ritz.start import polished, rescale
+from schmidt.operators.ritz.in_span import polished, rescale
 
 MODES = 3
 SHORT = Training(steps=40, batch=128, log_every=10, checkpoint_every=7)

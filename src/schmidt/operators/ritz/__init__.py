@@ -1,7 +1,7 @@
 """The Ritz solver: features, a well-conditioned basis, least squares, and an honest error."""
 
-from schmidt.operators.ritz.certificate import Certificate
-from schmidt.operators.ritz.features import TrunkFeatures
+from schmidt.operators.ritz.certify import Certificate
+from schmidt.operators.ritz.collocation import relative_scale
 from schmidt.operators.ritz.in_span import InSpan, galerkin
 from schmidt.operators.ritz.result import Ritz
 from schmidt.operators.ritz.solver import bound_states, eigenfunctions
@@ -15,8 +15,7 @@ from schmidt.operators.ritz.spaces import (
     TorusSpace,
     confining,
 )
-from schmidt.operators.ritz.trial import relative_scale
-from schmidt.operators.ritz.trunk import TrunkTraining, train_trunk
+from schmidt.operators.ritz.trunk import TrunkFeatures, TrunkTraining, train_trunk
 
 __all__ = [
     "BoxSpace",

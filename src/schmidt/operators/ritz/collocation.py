@@ -5,13 +5,71 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import scipy.linalg
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
+from schmidt.linalg import fix_signs
 from schmidt.operators.form import Form, Sample
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
-from schmidt.operators.ritz.orthonormal import Basis
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Orthonormal combinations of K functions on weighted points, best determined first.
+
+    Attributes:
+        mix: (K, k); functions @ mix are orthonormal.
+        values: (N, k) their values times √weight, with orthonormal columns.
+        size: (k,) relative singular values, descending: rounding enters like ε/size.
+    """
+
+    mix: Tensor
+    values: Tensor
+    size: Tensor
+
+    def rank(self, tolerance: float) -> int:
+        """How many basis functions are better determined than ``tolerance``."""
+        return int((self.size > tolerance).sum())
+
+
+def orthonormalise(
+    values: Tensor, *, tolerance: float = 1e-12, constraints: Tensor | None = None
+) -> Basis:
+    """Column scaling, QR, SVD of R, cut.
+
+    The Gram matrix is never formed: its whitening would lose half of the digits.
+
+    Args:
+        values: (N, K) function values times √weight.
+        tolerance: relative size below which directions are dropped.
+        constraints: (c, K) linear functionals of the functions that must vanish on the basis.
+
+    Cost: 2NK² + O(K³).
+    """
+    norm = values.norm(dim=0)
+    alive = norm > 1e-150
+    scale = torch.where(alive, 1 / norm.clamp_min(1e-150), torch.zeros_like(norm))
+    scaled = values * scale
+    free: Tensor | None = None
+    if constraints is not None and len(constraints):
+        rows = constraints * scale
+        rows = rows[rows.norm(dim=1) > 0]
+        complete = torch.linalg.qr(rows.T, mode="complete")[0]
+        free = complete[:, len(rows) :]
+        scaled = scaled @ free
+    q, r = torch.linalg.qr(scaled)
+    u, s, vh = torch.linalg.svd(r, full_matrices=False)
+    if not bool(s[0] > 0):
+        raise ValueError("all functions are zero on the points")
+    keep = s > tolerance * s[0]
+    mix = vh[keep].T / s[keep]
+    if free is not None:
+        mix = free @ mix
+    return Basis(scale[:, None] * mix, q @ u[:, keep], s[keep] / s[0])
+
 
 CHUNK = 1024
 LEVEL = 1e-3
@@ -133,3 +191,58 @@ def residuals(at: Collocation, values: Tensor) -> Tensor:
     """‖(T − μ_l)f_l‖/‖f_l‖ of functions f with approximate eigenvalues μ: (L,)."""
     error = at.images - at.values * values
     return error.norm(dim=0) / at.values.norm(dim=0).clamp_min(1e-300)
+
+
+def refine(
+    form: Form, features: Function, mix: Tensor, points: Points
+) -> tuple[Tensor, Tensor, np.ndarray]:
+    """Least-squares Ritz in the span of ``features @ mix``.
+
+    Returns:
+        (values (m,), mix (K, m), condition numbers (m,) of the eigenvalues within the span).
+    """
+    self_adjoint = form.self_adjoint is True
+    real = torch.cat([mix.real, mix.imag], 1) if mix.is_complex() else mix
+    at = collocate(form, features, points, real)
+    basis = orthonormalise(at.values, tolerance=1e-12)
+    matrix = compress(basis, at.images)
+    count = min(mix.shape[1], len(matrix))
+    values, vectors = leading(matrix, count, self_adjoint=self_adjoint)
+    condition = np.ones(count) if self_adjoint else conditions(matrix.numpy(), values.numpy())
+    return values, (real @ basis.mix).to(vectors.dtype) @ vectors, condition
+
+
+def by_level(values: Tensor, tolerance: float) -> list[int]:
+    """An order of complex values: by real part where these differ by more than ``tolerance``, and
+    by falling imaginary part within such levels."""
+    falling = sorted(range(len(values)), key=lambda i: -float(values[i].real))
+    order: list[int] = []
+    level: list[int] = []
+    for i in falling:
+        if level and float(values[level[-1]].real - values[i].real) > tolerance:
+            order += sorted(level, key=lambda j: -float(values[j].imag))
+            level = []
+        level.append(i)
+    return order + sorted(level, key=lambda j: -float(values[j].imag))
+
+
+def conditions(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """1/|⟨left|right⟩| of the normalised eigenvectors that belong to ``values``."""
+    found, left, right = scipy.linalg.eig(matrix, left=True, right=True)
+    overlap = np.abs(np.einsum("ij,ij->j", left.conj(), right)).clip(1e-300)
+    nearest = np.abs(found[:, None] - values[None, :]).argmin(0)
+    return 1 / overlap[nearest]
+
+
+def signed(features: Function, mix: Tensor, points: Points) -> Tensor:
+    """The same functions with the library's signs and phases."""
+    with torch.no_grad():
+        shown = features(points.x).to(mix.dtype) @ mix
+    return mix * fix_signs(shown)
+
+
+def relative_scale(values: Tensor, shift: float = 0.0) -> Tensor:
+    """What errors of values are compared with: |value|, or if that is tiny a level spacing."""
+    size = (values - shift).abs()
+    spread = float(values.real.max() - values.real.min()) / (4 * max(1, len(values)))
+    return size.clamp_min(max(spread, 1e-300))

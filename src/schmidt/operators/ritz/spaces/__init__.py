@@ -1,8 +1,12 @@
 """Spaces of functions for the Ritz solver."""
 
 from schmidt.operators.ritz.spaces.box import BoxSpace, TorusSpace
-from schmidt.operators.ritz.spaces.euclidean import CoulombSpace, EuclideanSpace, confining
-from schmidt.operators.ritz.spaces.normal import NormalSpace
+from schmidt.operators.ritz.spaces.euclidean import (
+    CoulombSpace,
+    EuclideanSpace,
+    NormalSpace,
+    confining,
+)
 from schmidt.operators.ritz.spaces.space import Choice, Space
 
 __all__ = [

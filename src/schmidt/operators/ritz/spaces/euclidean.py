@@ -1,4 +1,4 @@
-"""Bound states in R^d: smooth ones in a confining potential, and cusps at a Coulomb centre."""
+"""Functions on R^d: bound states, cusps at a Coulomb centre, L² of a normal law."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Function, JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import (
     Affine,
     Gaussian,
@@ -21,15 +20,14 @@ from schmidt.operators.measures import (
     UniformBox,
     Weighted,
 )
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import (
     BoundedInputs,
     ExponentialEnvelope,
     Factor,
     GaussianEnvelope,
 )
-from schmidt.operators.ritz.spaces.frame import Frame
-from schmidt.operators.ritz.spaces.space import Choice, Space, square, vector
+from schmidt.operators.ritz.spaces.space import Choice, Frame, Space, square, vector
 from schmidt.operators.ritz.weyl import Region, region
 
 
@@ -240,3 +238,56 @@ class CoulombSpace(Space):
 
     def singularities(self) -> Tensor:
         return torch.zeros(1, self.dim, dtype=torch.float64)
+
+
+WIDER = 1.5
+
+
+class NormalSpace(Space):
+    """L²(N(mean, covariance)): functions that may grow like polynomials.
+
+    Args:
+        dim: d.
+        mean: number or (d,).
+        covariance: number, or (d, d).
+    """
+
+    ladders: tuple[tuple[str, float], ...] = (("scale", 1.8), ("gain", 1.6))
+
+    def __init__(
+        self,
+        dim: int,
+        *,
+        mean: float | Sequence[float] | Tensor = 0.0,
+        covariance: float | Tensor = 1.0,
+    ) -> None:
+        self.mean = vector(mean, dim, "the mean")
+        self.covariance = square(covariance, dim, "the covariance")
+        root, info = torch.linalg.cholesky_ex(self.covariance)
+        if int(info):
+            raise ValueError("the covariance must be positive definite")
+        self.root = root
+        # points spread wider than the law, for functions that grow
+        super().__init__(dim, self._density)
+        if not self.accurate:
+            self.ladders = (*self.ladders, ("points", 2.0))
+
+    def _density(self, x: Tensor) -> Tensor:
+        z = torch.linalg.solve_triangular(self.root.to(x), (x - self.mean.to(x)).T, upper=False)
+        volume = float(self.root.diagonal().prod()) * (2 * math.pi) ** (self.dim / 2)
+        return (-0.5 * z.pow(2).sum(0)).exp() / volume
+
+    def start(self, modes: int) -> Choice:
+        if self.accurate:
+            return Choice(width=32, points=1500, scale=2.0)
+        return Choice(width=96, points=4096, scale=3.0, gain=0.5)
+
+    def inputs(self, choice: Choice) -> JetModule:
+        inner = BoundedInputs(self.dim, [4 * choice.scale], cusp=False)
+        return Frame(inner, self.mean, self.root)
+
+    def envelopes(self, choice: Choice) -> None:
+        return None
+
+    def proposal(self) -> Proposal:
+        return Affine(Gaussian(WIDER, self.dim), self.mean, self.root)

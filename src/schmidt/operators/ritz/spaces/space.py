@@ -5,15 +5,37 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
-from schmidt.operators.measures.field import Field
-from schmidt.operators.ritz.features import TrunkFeatures
+from schmidt.operators.measures.measure import Field
+from schmidt.operators.ritz.trunk import TrunkFeatures
+
+
+class Frame(JetModule):
+    """A module applied to z = A⁻¹(x − centre)."""
+
+    centre: Tensor
+    inverse: Tensor
+
+    def __init__(self, module: JetModule, centre: Tensor, lengths: Tensor) -> None:
+        super().__init__()
+        self.module: Any = module
+        self.register_buffer("centre", centre.double())
+        self.register_buffer("inverse", torch.linalg.inv(lengths.double()).T.contiguous())
+
+    @property
+    def features(self) -> int:
+        return int(self.module.features)
+
+    def propagate(self, u: Jet) -> Jet:
+        moved = u + (-self.centre)
+        return self.module.propagate(Jet(moved.streams @ self.inverse, u.dim, u.order))
+
 
 GRID_DIMENSIONS = 3
 

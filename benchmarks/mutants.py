@@ -1,10 +1,10 @@
 """How many small mistakes the tests notice: mutants of the files that prove things.
 
-``pip install cosmic-ray``, then ``python benchmarks/mutants.py [name …] [--sample 60] [--seed 0]``. For
-every target a copy of the project is mutated one operator, number or branch at a time and its tests are run;
-a mutant that they do not notice survives. Prints the share of survivors (aim: below 5 %) and their diffs.
-Targets, with the tests that guard each, are in TARGETS. One mutant costs one run of those tests, so a sample
-of 60 takes minutes to an hour, depending on the target.
+``pip install cosmic-ray``, then ``python benchmarks/mutants.py [name …] [--sample 60] [--seed 0]``.
+For every target a copy of the project is mutated, one operator, number or branch at a time, and its
+tests are run; a mutant that they do not notice survives. Prints the diffs of survivors and their
+share (aim: below 5 %). Targets, with the tests that guard each, are in TARGETS. One mutant costs
+one run of those tests, so a sample of 60 takes minutes to an hour.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def mutate(name: str, sample: int, seed: int, timeout: float) -> tuple[int, list
         run = f"env PYTHONPATH=src OMP_NUM_THREADS=1 {sys.executable} -m pytest -x -q {tests}"
         config.write_text(
             f'[cosmic-ray]\nmodule-path = "{source}"\ntimeout = {timeout}\nexcluded-modules = []\n'
-            f'test-command = "{run} -p no:cacheprovider"\n[cosmic-ray.distributor]\nname = "local"\n'
+            f'test-command = "{run} -p no:cacheprovider"\n'
+            '[cosmic-ray.distributor]\nname = "local"\n'
         )
         tool = [sys.executable, "-m", "cosmic_ray.cli"]
         subprocess.run([*tool, "baseline", config.name], cwd=copy, check=True)

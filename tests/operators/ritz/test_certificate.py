@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from schmidt.operators import ConvectionDiffusion, Distribution, Gaussian, Schrodinger
-from schmidt.operators.ritz import Certificate, Choice, EuclideanSpace, NormalSpace
+from schmidt.operators.ritz import Certificate, FeatureChoice, EuclideanSpace, NormalSpace
 from schmidt.operators.ritz.certify import certify
 from schmidt.operators.ritz.collocation import (
     collocate,
@@ -111,7 +111,7 @@ def solve(
 ) -> tuple[TrunkFeatures, Tensor, Tensor]:
     """Least squares without a held-out cut, on random points."""
     space = EuclideanSpace(1, reach=3.0)
-    choice = Choice(width=width, points=points, envelopes=1, seed=seed, gain=gain)
+    choice = FeatureChoice(width=width, points=points, envelopes=1, seed=seed, gain=gain)
     features = space.features(choice)
     rule = space.fresh(points, torch.Generator().manual_seed(seed))
     at = collocate(form, features, rule)

@@ -26,7 +26,7 @@ from schmidt.operators import (
 )
 from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
-from schmidt.operators.ritz import Choice, CoulombSpace, EuclideanSpace, TrunkTraining, train_trunk
+from schmidt.operators.ritz import FeatureChoice, CoulombSpace, EuclideanSpace, TrunkTraining, train_trunk
 
 Make = Callable[[int], Form]
 
@@ -111,7 +111,7 @@ def test_states_with_a_cusp() -> None:
 
 def test_the_features_of_a_choice_are_those_of_the_choice(oscillator: Make) -> None:
     """Given as functions or by their name: the same result."""
-    space, choice = EuclideanSpace(1), Choice(width=12, points=2000, envelopes=2)
+    space, choice = EuclideanSpace(1), FeatureChoice(width=12, points=2000, envelopes=2)
     named = eigenfunctions(oscillator(1), 3, space, choice=choice, progress=False)
     given = on_the_line(oscillator(1), space.features(choice))
     np.testing.assert_array_equal(given.values, named.values)
@@ -119,13 +119,12 @@ def test_the_features_of_a_choice_are_those_of_the_choice(oscillator: Make) -> N
     np.testing.assert_array_equal(given.certificate.radius, named.certificate.radius)
 
 
-@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("dim", "width"), [(2, 4), (3, 12)])
 def test_a_trained_trunk_is_better_than_an_untrained_one(
     dim: int, width: int, oscillator: Make
 ) -> None:
     form, space, modes = oscillator(dim), EuclideanSpace(dim), dim + 1
-    features = space.features(Choice(width=width, points=1000, gain=0.5, envelopes=2))
+    features = space.features(FeatureChoice(width=width, points=1000, gain=0.5, envelopes=2))
     trained, _ = train_trunk(form, space, features, modes, TrunkTraining(40, batch=512))
     before, after = (
         eigenfunctions(form, modes, space, features=f, progress=False) for f in (features, trained)
@@ -160,7 +159,7 @@ def test_hidden_units_of_a_trained_network() -> None:
 
 def test_features_and_a_choice_are_one_too_many(hermite: Function, oscillator: Make) -> None:
     with pytest.raises(ValueError, match="either features or the choice of some, not both"):
-        eigenfunctions(oscillator(1), 3, EuclideanSpace(1), features=hermite, choice=Choice(9, 100))
+        eigenfunctions(oscillator(1), 3, EuclideanSpace(1), features=hermite, choice=FeatureChoice(9, 100))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from schmidt.operators import (
     bound_states,
     eigenfunctions,
 )
-from schmidt.operators.ritz import BoxSpace, Choice, EuclideanSpace, NormalSpace, TorusSpace
+from schmidt.operators.ritz import BoxSpace, FeatureChoice, EuclideanSpace, NormalSpace, TorusSpace
 
 PI2 = math.pi**2
 
@@ -202,7 +202,7 @@ def test_an_irreversible_diffusion_has_complex_pairs() -> None:
 @pytest.mark.parametrize("shift", [7.0, -300.0])
 def test_a_shifted_form_has_the_same_functions(shift: float) -> None:
     form = Schrodinger(square, Lebesgue(Gaussian(1.0, 1)))
-    choice = Choice(width=12, points=600, scale=1.0, envelopes=2)
+    choice = FeatureChoice(width=12, points=600, scale=1.0, envelopes=2)
     plain, moved = (
         eigenfunctions(t, 3, EuclideanSpace(1), choice=choice, progress=False)
         for t in (form, form + shift)
@@ -220,7 +220,7 @@ def test_no_value_in_a_gap_of_the_spectrum() -> None:
     form = Schrodinger(lambda x: (x[:, 0] ** 2 - 9) ** 2 / 9, Lebesgue(Gaussian(1.0, 1)))
     wide = EuclideanSpace(1, reach=6.0)
     for width, points in ((20, 900), (60, 600)):
-        choice = Choice(width=width, points=points, scale=1.0, envelopes=3)
+        choice = FeatureChoice(width=width, points=points, scale=1.0, envelopes=3)
         result = eigenfunctions(form, 4, wide, choice=choice, progress=False)
         v = result.values
         assert v[0] - v[1] < 1e-2
@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "unbound": (lambda: bound_states(nothing, 2, 2), "fewer than 2 bound states"),
     "no states": (lambda: bound_states(square, 2, 0), "at least one state"),
     "too many": (
-        lambda: eigenfunctions(PLAIN, 40, LINE, choice=Choice(3, 200)),
+        lambda: eigenfunctions(PLAIN, 40, LINE, choice=FeatureChoice(3, 200)),
         "these features span fewer than 40",
     ),
 }

@@ -7,7 +7,7 @@ from schmidt.operators.ritz.result import Ritz
 from schmidt.operators.ritz.solver import bound_states, eigenfunctions
 from schmidt.operators.ritz.spaces import (
     BoxSpace,
-    Choice,
+    FeatureChoice,
     CoulombSpace,
     EuclideanSpace,
     NormalSpace,
@@ -20,7 +20,7 @@ from schmidt.operators.ritz.trunk import TrunkFeatures, TrunkTraining, train_tru
 __all__ = [
     "BoxSpace",
     "Certificate",
-    "Choice",
+    "FeatureChoice",
     "CoulombSpace",
     "EuclideanSpace",
     "InSpan",

@@ -7,11 +7,11 @@ from schmidt.operators.ritz.spaces.euclidean import (
     NormalSpace,
     confining,
 )
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Space
 
 __all__ = [
     "BoxSpace",
-    "Choice",
+    "FeatureChoice",
     "CoulombSpace",
     "EuclideanSpace",
     "NormalSpace",

@@ -11,8 +11,8 @@ from schmidt.adapters.counts import (
 from schmidt.adapters.delta import Delta, LayerDelta, lowrank_delta
 from schmidt.adapters.lora_ga import LayerStart, Start, lora_ga, model_loss, orthogonal_start
 from schmidt.adapters.lora_pro import LoRAPro, create_lorapro_optimizer
-from schmidt.adapters.offset import fold, merge, save_adapter
 from schmidt.adapters.pairs import Pair, Trainable, find_pairs, split_parameters
+from schmidt.adapters.saving import fold, merge, save_adapter
 
 __all__ = [
     "Delta",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.adapters.delta import weight_matrices
-from schmidt.adapters.offset import weights
+from schmidt.adapters.saving import weights
 
 SHARES = (0.9, 0.99)
 

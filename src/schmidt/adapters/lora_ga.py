@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from schmidt.adapters.delta import Method, leading
 from schmidt.adapters.gradients import Loss, as_batches, mean_gradients, unsupported
-from schmidt.adapters.offset import SUFFIX, adapter_of, carry, peft_model
 from schmidt.adapters.pairs import Pair, find_pairs
-from schmidt.adapters.singular import Method, leading
+from schmidt.adapters.saving import SUFFIX, adapter_of, carry, peft_model
 
 GAMMA = 16.0
 Factors = tuple[Tensor, Tensor]
@@ -46,7 +46,7 @@ class Start:
 
     Attributes:
         adapter: the adapter that is trained.
-        offset: the frozen adapter that holds A0 and −B0; see :mod:`schmidt.adapters.offset`.
+        offset: the frozen adapter that holds A0 and −B0; see :mod:`schmidt.adapters.saving`.
         layers: by name, the layers that were started.
         skipped: by name, why the others keep the start that they had.
     """
@@ -95,7 +95,7 @@ def lora_ga(
             The default is that of PEFT's LoRA-GA. None: c = 1/s, with which the first step of
             plain gradient descent is exactly that of the rank-2r gradient.
         adapter: its name, where there are several.
-        svd: see :func:`~schmidt.adapters.singular.leading`.
+        svd: see :func:`~schmidt.adapters.delta.leading`.
         seed: of the random projections in "randomized".
         at_once: how many gradients are held on the CPU at a time, default all; see
             :func:`~schmidt.adapters.gradients.mean_gradients`.

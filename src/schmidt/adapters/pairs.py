@@ -14,7 +14,26 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from schmidt.adapters.sharding import is_sharded
+
+def is_sharded(x: Tensor) -> bool:
+    return hasattr(x, "full_tensor")
+
+
+def whole(x: Any) -> Tensor:
+    """The whole tensor, on every process."""
+    return x.full_tensor() if is_sharded(x) else x
+
+
+def write(target: Any, value: Tensor) -> None:
+    """``target`` ← ``value``, which is whole and the same on every process."""
+    if is_sharded(target):
+        from torch.distributed.tensor import DTensor, Replicate
+
+        everywhere = [Replicate()] * target.device_mesh.ndim
+        value = DTensor.from_local(value, target.device_mesh, everywhere, run_check=False)
+        value = value.redistribute(placements=target.placements)
+    target.copy_(value)
+
 
 Kind = Literal["linear", "convolution", "embedding", "experts", "manual"]
 FACTORS = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))

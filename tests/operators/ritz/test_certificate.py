@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from schmidt.operators import ConvectionDiffusion, Distribution, Gaussian, Schrodinger
-from schmidt.operators.ritz import Certificate, FeatureChoice, EuclideanSpace, NormalSpace
-from schmidt.operators.ritz.certify import certify
+from schmidt.operators.ritz import EuclideanSpace, FeatureChoice, NormalSpace
+from schmidt.operators.ritz.certify import Evidence, certify
 from schmidt.operators.ritz.collocation import (
     collocate,
     compress,
@@ -36,7 +36,7 @@ def normalised(hermite: Functions) -> Functions:
 
 def certified(
     form: Schrodinger, f: Functions, values: Tensor, mix: Tensor, modes: int, **more: object
-) -> Certificate:
+) -> Evidence:
     settings = {"points": 200, "seed": 0, **more}
     return certify(form, EuclideanSpace(1), f, values, mix, modes, **settings)  # type: ignore
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from schmidt.operators import Gaussian, Lebesgue, Schrodinger, bound_states, eigenfunctions
-from schmidt.operators.ritz import FeatureChoice, EuclideanSpace
+from schmidt.operators.ritz import EuclideanSpace, FeatureChoice, confining
 from schmidt.operators.ritz.search import Search, Trial, attempt, cusps, relative_scale
 from schmidt.operators.ritz.weyl import region
 
@@ -32,7 +32,7 @@ def test_a_reachable_target_is_reached_by_the_same_trials_twice() -> None:
     assert [t.score for t in first.trials] == [t.score for t in second.trials]
     np.testing.assert_array_equal(first.values, second.values)
     assert torch.equal(first.functions.mix, second.functions.mix)
-    np.testing.assert_array_equal(first.certificate.radius, second.certificate.radius)
+    np.testing.assert_array_equal(first.radius, second.radius)
     best = min(first.trials, key=lambda t: t.estimate_or_score)
     assert best.estimate < 1e-7
     assert len(first.trials) < 30
@@ -43,7 +43,7 @@ def test_a_choice_repeats_the_result_bit_for_bit() -> None:
     again = eigenfunctions(found.form, 4, found.space, choice=found.choice, progress=False)
     np.testing.assert_array_equal(again.values, found.values)
     assert torch.equal(again.functions.mix, found.functions.mix)
-    np.testing.assert_array_equal(again.certificate.estimate, found.certificate.estimate)
+    np.testing.assert_array_equal(again.estimate, found.estimate)
     assert len(again.trials) == 1
 
 
@@ -57,7 +57,7 @@ def test_the_seed_is_of_features_and_of_points() -> None:
     )
     assert not np.array_equal(first.values, other.values)
     np.testing.assert_allclose(first.values, other.values, rtol=1e-3)
-    assert not np.array_equal(first.certificate.residual, other.certificate.residual)
+    assert not np.array_equal(first.residual, other.residual)
     searched = bound_states(square, 1, 2, budget=0.2, seed=3, progress=False)
     assert searched.choice.seed == searched.settings["seed"] == 3
 

@@ -21,8 +21,8 @@ from schmidt.operators import (
 from schmidt.operators.form import Form
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz import (
-    FeatureChoice,
     EuclideanSpace,
+    FeatureChoice,
     TrunkTraining,
     relative_scale,
     train_trunk,
@@ -61,7 +61,9 @@ def small(dim: int) -> tuple[EuclideanSpace, TrunkFeatures]:
     """R^d and few features on it."""
     space = EuclideanSpace(dim)
     many = dim > 3
-    choice = FeatureChoice(12, 1000, scale=3.0 if many else 1.0, gain=0.5, envelopes=1 if many else 2)
+    choice = FeatureChoice(
+        12, 1000, scale=3.0 if many else 1.0, gain=0.5, envelopes=1 if many else 2
+    )
     return space, space.features(choice)
 
 

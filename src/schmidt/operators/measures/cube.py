@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -101,9 +102,7 @@ def gauss_legendre(n: int, low: float, high: float) -> tuple[Tensor, Tensor]:
     """
     if n > LONGEST_RULE:
         edges = np.linspace(low, high, -(-n // PANEL) + 1)
-        panels = [
-            gauss_legendre(PANEL, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)
-        ]
+        panels = [gauss_legendre(PANEL, a, b) for a, b in itertools.pairwise(edges)]
         return torch.cat([x for x, _ in panels]), torch.cat([w for _, w in panels])
     nodes, weights = _legendre(n)
     half = (high - low) / 2

@@ -12,8 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 from schmidt.certificate import FAILURE, Bound, Certificate
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.collocation import collocate
 from schmidt.operators.ritz.spaces import Space
@@ -323,9 +323,7 @@ def _unresolved(values: np.ndarray, error: np.ndarray, modes: int, offset: float
     return [f"modes {_list(bad)} are not resolved: residuals above 20 %"]
 
 
-def _entangled(
-    values: np.ndarray, radius: np.ndarray, modes: int, rounding: float
-) -> list[str]:
+def _entangled(values: np.ndarray, radius: np.ndarray, modes: int, rounding: float) -> list[str]:
     """Levels whose bounds are wider than their distances, and splittings below what was resolved.
 
     A level that is really degenerate splits by no more than the quadratic bound ρ²/δ.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,13 @@ import numpy as np
 from schmidt.certificate import Certificate
 from schmidt.factorization import Eigenpairs
 from schmidt.operators.form import Form
-from schmidt.operators.functions import Functions
 from schmidt.operators.ritz.search import Trial
 from schmidt.operators.ritz.spaces import FeatureChoice, Space
+from schmidt.operators.spectrum import Functions
+
+
+class AlarmWarning(UserWarning):
+    """An alarm of a certificate, at the moment it is raised."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Ritz:
         """Runs of values that residuals cannot tell apart."""
         level = np.asarray(self.certificate.estimates["level"])
         edges = [0, *(np.flatnonzero(np.diff(level)) + 1).tolist(), len(level)]
-        return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return [slice(a, b) for a, b in pairwise(edges)]
 
     @property
     def splittings(self) -> tuple[np.ndarray, np.ndarray]:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.certify import bounds
 from schmidt.operators.ritz.collocation import (
@@ -106,9 +105,7 @@ def attempt(
             estimate = float((torch.from_numpy(found.quadratic) / scale).mean())
         mix = basis.mix[:, :rank].to(vectors.dtype) @ vectors
         cut = ranks[rank]
-        return Trial(
-            choice, features, values, mix, error, score, estimate, cut, rank, cost, 0.0
-        )
+        return Trial(choice, features, values, mix, error, score, estimate, cut, rank, cost, 0.0)
 
     def galerkin(rank: int) -> tuple[Tensor, Tensor]:
         count = min(modes + extra, rank)

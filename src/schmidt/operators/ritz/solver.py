@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from schmidt.operators.derivatives import Function
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.form import Form
-from schmidt.operators.functions import Functions
-from schmidt.operators.measures.field import Field
+from schmidt.operators.jet import Function
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.certify import certify, jumps
 from schmidt.operators.ritz.collocation import by_level, collocate, refine, residuals, signed
-from schmidt.operators.ritz.result import Ritz
+from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.search import Search, Trial
 from schmidt.operators.ritz.spaces import FeatureChoice, Space, confining
+from schmidt.operators.spectrum import Functions
 from schmidt.parameters import SEED, Number, check
 from schmidt.progress import Interruptible, progress_bar
 
 CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}
 MANY = 2**12
 REFINE_POINTS = 2**16
+SOMEWHERE = (
+    "index not proven: each interval holds a point of the spectrum, but a state that resembles no "
+    "feature is not seen"
+)
+NOWHERE = "not self-adjoint: a residual ε moves a value by about condition · ε; it is no bound"
 SETTINGS = {
     "modes": Number(1, whole=True),
     "budget": Number(0, open="low", none=True, advice="units of work, about seconds of one core"),
@@ -120,21 +126,31 @@ def eigenfunctions(
             values, mix, condition = values[order], mix[:, order], condition[order]
     mix = signed(best.features, mix, search.held_out)
     seen = residuals(collocate(form, best.features, search.held_out, mix), values)
-    certificate = certify(
+    evidence = certify(
         form,
         space,
         best.features,
         values,
         mix,
         modes,
-        points=CERTIFICATE_POINTS.get(space.dim, MANY),
+        points=CERTIFICATE_POINTS.get(space.dim, MANY) // 2,
         seed=10_000 + seed,
         expected=seen,
         condition=condition,
     )
-    certificate.alarms.extend(space.remarks)
+    alarms = list(space.remarks)
     if features is not None:
-        certificate.alarms.extend(jumps(features, mix[:, :modes], search.held_out))
+        alarms += jumps(features, mix[:, :modes], search.held_out)
+    notes = [SOMEWHERE if form.self_adjoint is True else NOWHERE]
+    if search.late:
+        notes.append(
+            f"the search was stopped after {seconds:g} seconds: the answer depends on the machine"
+        )
+    certificate = evidence.certificate(
+        f"the {modes} leading eigenvalues", index=False, notes=notes, alarms=alarms
+    )
+    for alarm in certificate.alarms:
+        warnings.warn(alarm, AlarmWarning, stacklevel=2)
     return Ritz(
         form,
         space,
@@ -218,9 +234,7 @@ def _parts(form: Form) -> list[Form]:
     return [p for part in inner for p in _parts(part)] if inner else [form]
 
 
-def _reporter(
-    update: Callable[[int, str], None], search: Search
-) -> Callable[[Trial], None]:
+def _reporter(update: Callable[[int, str], None], search: Search) -> Callable[[Trial], None]:
     def report(trial: Trial) -> None:
         best = min(search.trials, key=lambda t: t.score)
         done = 1000 * (1 - search.left / search.budget)

@@ -11,9 +11,9 @@ from schmidt.operators.ritz.spaces.space import FeatureChoice, Space
 
 __all__ = [
     "BoxSpace",
-    "FeatureChoice",
     "CoulombSpace",
     "EuclideanSpace",
+    "FeatureChoice",
     "NormalSpace",
     "Space",
     "TorusSpace",

@@ -25,6 +25,7 @@ from schmidt.operators import (
     fit,
 )
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Function
 from schmidt.operators.ritz import (
     CoulombSpace,
     EuclideanSpace,

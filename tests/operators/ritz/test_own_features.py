@@ -27,6 +27,7 @@ from schmidt.operators import (
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Function
 from schmidt.operators.ritz import (
+    AlarmWarning,
     CoulombSpace,
     EuclideanSpace,
     FeatureChoice,
@@ -199,7 +200,8 @@ def test_jumps_raise_an_alarm(oscillator: Make) -> None:
         cuts = torch.linspace(-2, 2, 9, dtype=torch.float64)
         return (x > cuts).double() * (-(x**2) / 2).exp()
 
-    found = on_the_line(oscillator(1), steps)
+    with pytest.warns(AlarmWarning, match="jumps"):
+        found = on_the_line(oscillator(1), steps)
     np.testing.assert_allclose(found.values, -1, atol=1e-9)
     assert found.radius.max() < 1e-6
     assert any("jumps" in alarm for alarm in found.certificate.alarms)

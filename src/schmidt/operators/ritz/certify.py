@@ -119,7 +119,6 @@ class Evidence:
             not bound errors.
         estimate: (L,) quadratic (Temple–Kato) bound plus what fresh points say of the quadrature's
             error and rounding; never above ``radius``. It presumes the gap, which is estimated.
-            For T that is not self-adjoint, condition · residual.
         gap: (L,) estimated distance of each level from the rest; NaN where none is visible.
         groups: levels: slices of values that the residuals cannot tell apart.
         condition: (L,) condition numbers of the eigenvalues of T that is not self-adjoint; a
@@ -226,13 +225,11 @@ def certify(
     if form.self_adjoint is not True:
         condition = np.ones(modes) if condition is None else condition[:modes]
         nothing = np.full(modes, np.nan)
-        estimate = condition * residual[:modes]
-        alarms = _growth(mu, residual, expected, modes) + _unresolved(
-            mu, np.concatenate([estimate, residual[modes:]]), modes, form.offset
-        )
+        alarms = _growth(mu, residual, expected, modes)
+        alarms += _unresolved(mu, condition * residual[:modes], modes, form.offset)
         singles = [slice(i, i + 1) for i in range(modes)]
         return Evidence(
-            mu[:modes], residual[:modes], nothing, estimate, nothing, singles, condition,
+            mu[:modes], residual[:modes], nothing, nothing, nothing, singles, condition,
             float("nan"), count, failure, alarms,
         )  # fmt: skip
     overlap = _overlap(g / np.outer(norm, norm), modes)

@@ -16,7 +16,7 @@ import torch
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
-from schmidt.operators.drift import ConvectionDiffusion
+from schmidt.operators.differential import ConvectionDiffusion
 from schmidt.operators.measures import Lebesgue, UniformBox
 from schmidt.operators.ritz import EuclideanSpace
 from schmidt.problems import separable

@@ -10,7 +10,7 @@ import numpy as np
 
 from schmidt.compare import Comparison, align, compare, degenerate_groups, gram
 from schmidt.operators.form import Sample
-from schmidt.operators.functions import Functions
+from schmidt.operators.spectrum import Functions
 from schmidt.problems.problem import Problem
 
 NEGLIGIBLE = 1e-10

@@ -10,7 +10,7 @@ import scipy.io
 import scipy.sparse
 from torch import nn
 
-from schmidt.operators.matrix_form import Matrix
+from schmidt.operators.kernel import Matrix
 from schmidt.operators.networks import IndexTable
 from schmidt.operators.training import Training
 from schmidt.problems.problem import Exact, Problem

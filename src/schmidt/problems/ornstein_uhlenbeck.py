@@ -14,7 +14,7 @@ import torch
 from scipy.linalg import solve_continuous_lyapunov
 from torch import Tensor
 
-from schmidt.operators.drift import ConvectionDiffusion
+from schmidt.operators.differential import ConvectionDiffusion
 from schmidt.operators.measures import Distribution
 from schmidt.operators.ritz import NormalSpace
 from schmidt.problems import separable

@@ -7,7 +7,7 @@ import math
 from torch import nn
 
 from schmidt.operators.differential import Schrodinger
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import Ansatz
 from schmidt.operators.ritz import Choice, Space, confining
 from schmidt.operators.ritz.weyl import region

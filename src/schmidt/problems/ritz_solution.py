@@ -11,8 +11,8 @@ import torch
 
 from schmidt.factorization import Factorization
 from schmidt.operators.form import Sample
-from schmidt.operators.functions import Functions
 from schmidt.operators.ritz import Ritz, relative_scale
+from schmidt.operators.spectrum import Functions
 from schmidt.problems.judged import Judged, numbers
 from schmidt.problems.problem import Problem
 

@@ -12,8 +12,7 @@ from torch import nn
 from schmidt.factorization import Factorization
 from schmidt.operators.fit import Fit
 from schmidt.operators.form import Sample
-from schmidt.operators.functions import Functions
-from schmidt.operators.spectrum import Spectrum, double, spectrum
+from schmidt.operators.spectrum import Functions, Spectrum, double, spectrum
 from schmidt.problems.judged import NEGLIGIBLE, Judged, numbers
 from schmidt.problems.problem import Problem
 

@@ -24,8 +24,8 @@ from schmidt.operators import (
     eigenfunctions,
     fit,
 )
-from schmidt.operators.derivatives import Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Function
 from schmidt.operators.ritz import Choice, CoulombSpace, EuclideanSpace, TrunkTraining, train_trunk
 
 Make = Callable[[int], Form]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 from schmidt.operators.ritz import (
     BoxSpace,
     Choice,

@@ -10,8 +10,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.collocation import collocate
 from schmidt.operators.ritz.spaces import Space

@@ -10,10 +10,10 @@ import numpy as np
 
 from schmidt.factorization import Factorization
 from schmidt.operators.form import Form
-from schmidt.operators.functions import Functions
 from schmidt.operators.ritz.certify import Certificate
 from schmidt.operators.ritz.search import Trial
 from schmidt.operators.ritz.spaces import Choice, Space
+from schmidt.operators.spectrum import Functions
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.certify import bounds
 from schmidt.operators.ritz.collocation import (

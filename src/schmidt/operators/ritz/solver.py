@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from schmidt.operators.derivatives import Function
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.form import Form
-from schmidt.operators.functions import Functions
-from schmidt.operators.measures.field import Field
+from schmidt.operators.jet import Function
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.certify import certify, jumps
 from schmidt.operators.ritz.collocation import by_level, collocate, refine, residuals, signed
 from schmidt.operators.ritz.result import Ritz
 from schmidt.operators.ritz.search import Search, Trial
 from schmidt.operators.ritz.spaces import Choice, Space, confining
+from schmidt.operators.spectrum import Functions
 from schmidt.progress import Interruptible, progress_bar
 
 CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}

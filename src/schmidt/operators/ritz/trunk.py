@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators.derivatives import JetModule
 from schmidt.operators.form import Form
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Points
-from schmidt.operators.networks import activation as nonlinear
+from schmidt.operators.networks.mlp import activate, named_activation
 from schmidt.operators.ritz.collocation import (
     collocate,
     compress,
@@ -67,7 +66,7 @@ class TrunkFeatures(JetModule):
         entries = int(inputs.features)  # type: ignore[arg-type]
         if envelopes is not None:
             envelopes.double()
-        self.activation = nonlinear.activation("tanh")
+        self.activation = named_activation("tanh")
         generator = torch.Generator().manual_seed(seed)
         size = entries
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -85,7 +84,7 @@ class TrunkFeatures(JetModule):
         h = self.inputs.propagate(u).streams
         out = [h]
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            h = nonlinear.activate(h @ weight, bias, u.dim, u.order, self.activation)
+            h = activate(h @ weight, bias, u.dim, u.order, self.activation)
             out.append(h)
         constant = torch.zeros_like(h[:, :, :1])
         constant[0] = 1

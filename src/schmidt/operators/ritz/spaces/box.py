@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Periodic, Proposal, UniformBox
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import BoxMask, PeriodicInputs
 from schmidt.operators.ritz.spaces.space import Choice, Frame, Space, vector
 

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import Function, JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import (
     Affine,
     Gaussian,
@@ -21,7 +20,7 @@ from schmidt.operators.measures import (
     UniformBox,
     Weighted,
 )
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import (
     BoundedInputs,
     ExponentialEnvelope,

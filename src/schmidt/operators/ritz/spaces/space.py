@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.derivatives import JetModule
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
-from schmidt.operators.measures.field import Field
+from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.trunk import TrunkFeatures
 
 

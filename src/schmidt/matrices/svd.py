@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
+from schmidt.arrays import exact_arithmetic
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.certify import Certificate, certify
@@ -14,7 +14,6 @@ from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import SOLVERS, solve
 from schmidt.matrices.solvers.krylov import NotConvergedError
 from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.centred import centred
 from schmidt.matrices.sources.source import Source, in_units
 from schmidt.rank import RankRule, rank_rule
 
@@ -90,8 +89,8 @@ def svd(
         raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
     if solver != "auto" and solver not in SOLVERS:
         raise ValueError(f"solver must be auto or one of {', '.join(SOLVERS)}, got {solver!r}")
-    with torch.no_grad():
-        source = in_units(centred(source_of(A, rank or FIRST, seed), center, scale))
+    with exact_arithmetic():
+        source = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
         _check_rank(rule, source)
         settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy, "seed": seed}
         found, k = _search(source, rule, solver, preconditioner, accuracy, seed)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from schmidt.matrices.solvers.choice import solve
 from schmidt.matrices.solvers.triplets import Triplets, lapack
+from schmidt.matrices.sources.centred import centred, column_means, slices, wanted
 from schmidt.matrices.sources.entries import double, squared_norm
 from schmidt.matrices.sources.source import Dense, Source, Sparse, unit_of
 
@@ -35,6 +36,7 @@ class Incremental:
     def __init__(self, size: int, *, accuracy: float = 1e-10, seed: int = 0) -> None:
         self.size, self.accuracy, self.seed = size, accuracy, seed
         self.updates = 0
+        self.lost = 0.0  # a bound of ‖E‖₂² of all that was dropped
         self.values: Tensor | None = None
         self.right: Tensor | None = None
 
@@ -57,7 +59,11 @@ class Incremental:
         else:
             stack = batch
         wanted = min(self.size, stack.small)
-        found = self._leading(stack, wanted).truncate(wanted)
+        found = self._leading(stack, wanted)
+        if wanted < stack.small:
+            known = found.spectrum is not None
+            self.lost += float(found.spectrum[wanted]) ** 2 if known else math.inf
+        found = found.truncate(wanted)
         self.values, self.right = found.values, found.right.resolve_conj()
         self.updates += 1
         return found.left
@@ -132,7 +138,7 @@ class Rows(Source):
 
     def _read(self, blocks: Iterable[Any]) -> Iterator[Source]:
         """Checked blocks; counts rows and energy on the way."""
-        for number, given in enumerate(blocks):
+        for number, given in enumerate(_nonempty(blocks)):
             block = _block(given)
             if block.shape[1] != self._columns:
                 raise ValueError(
@@ -206,7 +212,7 @@ class Twice(Rows):
 
     def _again(self) -> Iterator[Source]:
         seen = 0
-        for given in self.blocks():
+        for given in _nonempty(self.blocks()):
             block = _block(given)
             seen += block.shape[0]
             yield block
@@ -217,10 +223,54 @@ class Twice(Rows):
             )
 
 
+class Turned(Source):
+    """A matrix (m, n) with few rows in a file, as row blocks of Aᴴ, centred and scaled."""
+
+    structure = "blocks"
+    solver = "blocks"
+    probes = False
+
+    def __init__(self, A: np.ndarray, center: Any, scale: Any, rank: int, seed: int) -> None:
+        self.array, self.center, self.scale = A, center, scale
+        self.rows = Twice(self._columns, rank, seed)
+        self.shape, self.device = (A.shape[0], A.shape[1]), torch.device("cpu")
+        self.dtype, self.norm2, self.unit = self.rows.dtype, self.rows.norm2, self.rows.unit
+        eps, m = float(torch.finfo(torch.float64).eps), A.shape[0]
+        means = math.sqrt(self._squared_means)
+        self.noise = self.rows.noise + 4 * eps * math.sqrt(m) * means / self.unit
+
+    def _columns(self) -> Iterator[np.ndarray]:
+        """Columns of A as rows: all of a column is here, and with it its mean."""
+        self._squared_means = 0.0
+        for part in slices((self.array.shape[1], self.array.shape[0])):
+            source: Source = Dense(np.ascontiguousarray(self.array[:, part]))
+            if wanted(self.center, self.scale):
+                given = (a if np.ndim(a) == 0 else a[part] for a in (self.center, self.scale))
+                means = column_means(source)
+                source = centred(source, *given)
+                self._squared_means += float(means.abs().square().sum())
+            yield (source.dense() * source.unit).mH.resolve_conj().numpy()
+
+    def apply(self, X: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    @property
+    def most(self) -> int:
+        return self.rows.most
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
+        """Those of Aᴴ, turned."""
+        return self.rows.solve(rank, accuracy=accuracy, seed=seed).adjoint
+
+
 class Once(Rows):
     """Blocks that come once. Values are a little too small, by what was dropped on the way."""
 
     def __init__(self, blocks: Iterator[Any], rank: int, seed: int) -> None:
+        blocks = _nonempty(blocks)
         first = next(blocks, None)
         if first is None:
             raise ValueError("there are no blocks")
@@ -269,7 +319,9 @@ def row_blocks(A: Any, rank: int, seed: int) -> Rows:
 def _block(given: Any) -> Source:
     if scipy.sparse.issparse(given):
         return Sparse(given)
-    if isinstance(given, (np.ndarray, Tensor)):
+    if isinstance(given, Source):
+        return given
+    if isinstance(given, Tensor) or hasattr(given, "__array__"):
         return Dense(given)
     raise ValueError(
         f"blocks must be arrays, tensors or sparse matrices, got {type(given).__name__}"
@@ -277,9 +329,14 @@ def _block(given: Any) -> Source:
 
 
 def _first(blocks: Iterable[Any]) -> Any:
-    for block in blocks:
+    for block in _nonempty(blocks):
         return block
     raise ValueError("there are no blocks")
+
+
+def _nonempty(blocks: Iterable[Any]) -> Iterator[Any]:
+    """Blocks that have rows: filters and last pages leave empty ones."""
+    return (block for block in blocks if not hasattr(block, "shape") or block.shape[0] > 0)
 
 
 def _chain(first: Any, rest: Iterator[Any]) -> Iterator[Any]:

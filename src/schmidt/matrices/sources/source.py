@@ -12,7 +12,15 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from schmidt.matrices.sources.entries import array, checked, double, floating, squared_norm, view
+from schmidt.matrices.sources.entries import (
+    array,
+    checked,
+    double,
+    floating,
+    plain,
+    squared_norm,
+    view,
+)
 
 NARROW = 4
 """Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
@@ -96,7 +104,7 @@ class Dense(Source):
 
     def __init__(self, A: Any) -> None:
         self._numpy = not isinstance(A, Tensor)
-        given = A.detach() if isinstance(A, Tensor) else A
+        given = plain(A) if isinstance(A, Tensor) else A
         self.matrix = checked(given if isinstance(given, Tensor) else view(given))
         self.shape = (self.matrix.shape[0], self.matrix.shape[1])
         self.dtype, self.device = self.matrix.dtype, self.matrix.device
@@ -183,7 +191,9 @@ class Operator(Source):
         self.dtype = checked(torch.from_numpy(floating(np.empty((1, 1), kind))), self.shape).dtype
         self.device = torch.device("cpu")
         self._kind = torch.empty(0, dtype=self.dtype).numpy().dtype
+        self._by_vectors = _takes_vectors(A)
         self._check_adjoint()
+        self._check_columns()
 
     def _check_adjoint(self) -> None:
         """⟨y, A x⟩ = ⟨Aᴴy, x⟩ on one random pair: two products against silent nonsense."""
@@ -203,15 +213,42 @@ class Operator(Source):
                 "for one random pair"
             )
 
+    def _check_columns(self) -> None:
+        """Two columns at once are as one after the other, or columns come one by one from now on.
+
+        scipy hands columns (n, 1) to a matvec that may be written for vectors (n,).
+        """
+        generator = torch.Generator().manual_seed(1)
+        for product, size in ((self.apply, self.shape[1]), (self.adjoint, self.shape[0])):
+            if self._by_vectors:
+                return
+            X = torch.randn(size, 2, dtype=torch.float64, generator=generator).to(self.dtype)
+            both, each = product(X), torch.cat([product(X[:, :1]), product(X[:, 1:])], 1)
+            largest = float(each.abs().max())
+            slack = 1e3 * torch.finfo(self.dtype).eps * math.sqrt(size) * largest
+            self._by_vectors = not bool(((both - each).abs() <= slack).all())
+
     def apply(self, X: Tensor) -> Tensor:
         if X.shape[1] == 1:  # the way with the least overhead
             return self._product(self.operator.matvec, X[:, 0], "matvec or matmat")[:, None]
-        return self._product(self.operator.matmat, X, "matvec or matmat")
+        return self._columns(self.operator.matmat, self.operator.matvec, X, "matvec or matmat")
 
     def adjoint(self, Y: Tensor) -> Tensor:
         if Y.shape[1] == 1:
             return self._product(self.operator.rmatvec, Y[:, 0], "rmatvec or rmatmat")[:, None]
-        return self._product(self.operator.rmatmat, Y, "rmatvec or rmatmat")
+        return self._columns(self.operator.rmatmat, self.operator.rmatvec, Y, "rmatvec or rmatmat")
+
+    def _columns(self, whole: Any, single: Any, X: Tensor, needed: str) -> Tensor:
+        """All columns at once, or one after the other where matvec takes vectors (n,) only."""
+        if not self._by_vectors:
+            try:
+                return self._product(whole, X, needed)
+            except ValueError as error:
+                if error.__cause__ is not None or "NaN or Inf" in str(error):
+                    raise
+                self._by_vectors = True  # scipy hands matvec columns (n, 1)
+        parts = [self._product(single, x, needed) for x in X.T.contiguous()]
+        return torch.stack(parts, 1)
 
     def _product(self, product: Any, X: Tensor, needed: str) -> Tensor:
         try:
@@ -221,6 +258,13 @@ class Operator(Source):
         if not np.isfinite(out).all():
             raise ValueError(f"the LinearOperator's {needed} returned NaN or Inf")
         return torch.from_numpy(np.ascontiguousarray(out.astype(self._kind, copy=False)))
+
+
+def _takes_vectors(A: LinearOperator) -> bool:
+    """Whether matmat is scipy's own loop over matvec."""
+    if type(A).__name__ == "_CustomLinearOperator":
+        return getattr(A, "_CustomLinearOperator__matmat_impl", None) is None
+    return type(A)._matmat is LinearOperator._matmat
 
 
 class Adjoint(Source):

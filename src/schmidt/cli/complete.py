@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from schmidt.cli.completion_pictures import draw_completion
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.cli.terminal import optional, plain_table
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _print(
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
-    table = plain_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
+    table = console_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
     if "method" in report:
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
@@ -183,7 +184,7 @@ def _print(
         )
     user = options.user or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
-    table = plain_table(["item", "prediction"], wrap=True)
+    table = console_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):
         table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.matrix_files import read_picture
-from schmidt.cli.terminal import optional
 from schmidt.matrices.images import Compressed, compress
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 
 RANKS = (5, 20, 100)

@@ -13,10 +13,11 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.retrieval_pictures import draw_retrieval
-from schmidt.cli.terminal import optional, plain_table
 from schmidt.experiments.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
-from schmidt.storage import write_bytes, write_json
+from schmidt.experiments.retrieval.pictures import draw_retrieval
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
+from schmidt.storage import write_bytes
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,14 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
 
     results = run(data, methods, settings, seed=options.seed, watch=watch)
     console.print()
-    console.print(plain_table(report.headings(data.k), report.rows(results)))
+    console.print(console_table(report.headings(data.k), report.rows(results)))
     for line in report.notes(results):
         console.print(line, highlight=False)
     pictures = [path.name for path in draw_retrieval(results, out)]
-    write_json(out / "report.json", results.report())
-    write_bytes(out / "report.md", report.markdown(results, pictures).encode())
+    page = report.page(results)
+    for name in pictures:
+        page.picture(name)
+    page.write(out, "report.json")
     _save(out / "embeddings.npz", results.embeddings())
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: report.md, report.json, embeddings.npz"

@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from schmidt.cli.terminal import plain_table
 from schmidt.problems import RitzSolution, Solution
+from schmidt.report import console_table
 
 
 def print_report(console: Console, solution: Solution | RitzSolution) -> None:
@@ -32,7 +32,7 @@ def _certified(report: dict[str, Any]) -> Table:
     headings = ["mode", "energy" if energies else "value"]
     headings += ["certified", "estimated"] if bounded else ["residual", "condition"]
     headings += ["error"] if known else []
-    table = plain_table(headings, labels=False)
+    table = console_table(headings, labels=False)
     found = energies or report["values"]
     for i, value in enumerate(found):
         size = report["radius"][i] if bounded else report["residual"][i]
@@ -109,7 +109,7 @@ def _trained(report: dict[str, Any]) -> Table:
     titles = {"rayleigh": "Rayleigh", "ritz": "Ritz"}
     headings = ["mode", *(titles.get(c, c) for c in columns)]
     known = report["exact"] is not None
-    table = plain_table(
+    table = console_table(
         headings + ["exact", "error"] * known + ["energy"] * bool(energies), labels=False
     )
     for i in range(report["modes"]):

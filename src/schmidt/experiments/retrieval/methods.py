@@ -1,18 +1,130 @@
-"""One embedding of both domains per method: raw, closed-form linear, and trained."""
+"""An embedding of both domains per method – raw, closed-form linear, trained – and settings."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from schmidt.compare import gram
-from schmidt.dependence import CDK, LinearCDK
-from schmidt.experiments.retrieval.inputs import Inputs
-from schmidt.experiments.retrieval.metrics import judge
-from schmidt.experiments.retrieval.settings import Settings
+from schmidt.dependence import CDK, ClassPairs, LinearCDK
+from schmidt.dependence.whitening import input_maps
+from schmidt.domains import DomainPair, Items, ZeroShot
+from schmidt.ranking import judge
+
+
+@dataclass(frozen=True)
+class RetrievalSettings:
+    """How networks are fed and trained; see :class:`~schmidt.dependence.CDK`.
+
+    Attributes:
+        components, damping: see :class:`~schmidt.experiments.retrieval.methods.RetrievalInputs`.
+        share: one network for both domains, where their features allow it.
+        skip: whether to begin at the closed-form linear solution. It is ordered, and networks that
+            are not nested keep some of its order: then they show less what nesting is worth.
+        optimizer: "adamw", or "sgd" with momentum 0.9.
+        polish: of nested modes, at the end.
+        epochs: if given, decides the steps: so many times the items of X.
+    """
+
+    components: int | None = 256
+    damping: float = 0.1
+    modes: int = 64
+    hidden: tuple[int, ...] = (1024,)
+    activation: str = "gelu"
+    share: bool = True
+    skip: bool = False
+    cap: float | None = 16.0
+    steps: int = 1600
+    batch: int = 512
+    optimizer: str = "adamw"
+    lr: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: int = 50
+    ema: float = 0.99
+    polish: str | None = "auto"
+    epochs: int | None = None
+
+    def steps_for(self, data: ZeroShot) -> int:
+        if self.epochs is None:
+            return self.steps
+        return self.epochs * math.ceil(len(data.train.x) / self.batch)
+
+
+SKETCHY = RetrievalSettings(
+    components=None,
+    modes=512,
+    hidden=(8192,),
+    activation="relu",
+    share=False,
+    cap=16.0,
+    batch=4096,
+    optimizer="sgd",
+    lr=5e-3,
+    warmup=0,
+    ema=0.0,
+    epochs=10,
+)
+"""Ryu et al. (2024), E.2. It speaks of a single network; the public code has one per domain, as
+here, and leaky rectifiers, clipped gradients and a cap on the norm of √16."""
+
+
+BLOCK = 8192
+Map = Callable[[Items], np.ndarray]
+
+
+class RetrievalInputs:
+    """Items of all parts as rows of numbers, made once for all methods.
+
+    Where features of both domains have one length, they share their components, so that a direction
+    means the same in both. Each domain loses its own mean, and with it what tells them apart.
+
+    Args:
+        components: principal components of training items; None for features as they are.
+        damping: of the whitening, see :class:`~schmidt.dependence.CDK`.
+
+    Attributes:
+        train, valid, test: pairs of arrays (n, d), single precision.
+        shared: whether coordinates of X and Y mean the same.
+    """
+
+    def __init__(self, data: ZeroShot, components: int | None = 256, damping: float = 0.1) -> None:
+        self.data = data
+        self.shared = data.comparable
+        self._maps: tuple[Map, Map] = (_values, _values)
+        if components is not None:
+            self._maps = _whitening(data.train, components, damping, self.shared)
+        self.train, self.valid, self.test = (
+            self._mapped(pair) for pair in (data.train, data.valid, data.test)
+        )
+
+    def _mapped(self, pair: DomainPair) -> tuple[np.ndarray, np.ndarray]:
+        return self._maps[0](pair.x), self._maps[1](pair.y)
+
+
+def _values(items: Items) -> np.ndarray:
+    return items.values
+
+
+def _whitening(train: DomainPair, components: int, damping: float, shared: bool) -> tuple[Map, Map]:
+    sides = [(torch.from_numpy(items.features), items.classes) for items in (train.x, train.y)]
+    pairs = ClassPairs(*sides[0], *sides[1])
+    x, y = input_maps(pairs, "whiten", components, damping, shared=shared)
+    return _linear(*x), _linear(*y)
+
+
+def _linear(centre: Tensor, matrix: Tensor) -> Map:
+    def mapped(items: Items) -> np.ndarray:
+        blocks = torch.from_numpy(items.features).split(BLOCK)
+        return torch.cat([(block.float() - centre) @ matrix for block in blocks]).numpy()
+
+    return mapped
+
 
 TITLES = {
     "raw": "raw features",
@@ -57,14 +169,16 @@ class Embedded:
         return TITLES[self.method]
 
 
-def embed(method: str, inputs: Inputs, settings: Settings, seed: int = 0) -> Embedded:
+def embed(
+    method: str, inputs: RetrievalInputs, settings: RetrievalSettings, seed: int = 0
+) -> Embedded:
     """Embed the test items by one of the methods of ``TITLES``."""
     start = time.perf_counter()
     if method == "raw":
         test = inputs.data.test
         found = Embedded(method, test.x.values, test.y.values, 0.0)
     elif method in ("linear", "tied"):
-        found = _linear(method, inputs)
+        found = _closed_form(method, inputs)
     elif method in TRAINED:
         found = _trained(method, inputs, settings, seed)
     else:
@@ -72,13 +186,13 @@ def embed(method: str, inputs: Inputs, settings: Settings, seed: int = 0) -> Emb
     return replace(found, seconds=time.perf_counter() - start)
 
 
-def possible(methods: Sequence[str], inputs: Inputs) -> list[str]:
+def possible(methods: Sequence[str], inputs: RetrievalInputs) -> list[str]:
     """Leave out methods that compare X and Y directly where these have different features."""
     out = [m for m in methods if m != "raw" or inputs.data.comparable]
     return [m for m in out if m != "tied" or inputs.shared]
 
 
-def _linear(method: str, inputs: Inputs) -> Embedded:
+def _closed_form(method: str, inputs: RetrievalInputs) -> Embedded:
     """The closed form, its ridge and number of modes chosen on the validation classes."""
     (x, y), data = inputs.train, inputs.data
     best: tuple[float, float, int, LinearCDK] | None = None
@@ -99,14 +213,16 @@ def _linear(method: str, inputs: Inputs) -> Embedded:
     return Embedded(method, queries, gallery, 0.0, model.singular_values_[:count], settings=chosen)
 
 
-def _validated(model: LinearCDK, count: int, inputs: Inputs) -> float:
+def _validated(model: LinearCDK, count: int, inputs: RetrievalInputs) -> float:
     valid = inputs.data.valid
     f = model.transform_x(inputs.valid[0], count)
     g = model.transform_y(inputs.valid[1], count)
     return judge(f, g, valid.x.classes, valid.y.classes, k=1).mean_average_precision
 
 
-def _trained(method: str, inputs: Inputs, settings: Settings, seed: int) -> Embedded:
+def _trained(
+    method: str, inputs: RetrievalInputs, settings: RetrievalSettings, seed: int
+) -> Embedded:
     """Without nesting nothing is polished: the closed form would put the modes in order."""
     data = inputs.data
     model = CDK(

@@ -1,16 +1,25 @@
-"""What was retrieved, and with how many modes."""
+"""The pictures of retrieval: what was retrieved, and with how many modes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from schmidt.plotting.style import COLOURS, GREY, INK, MARKERS, new_figure, styled
+from schmidt.experiments.retrieval import (
+    TITLES,
+    TRAINED,
+    Items,
+    Outcome,
+    RetrievalResults,
+    score_blocks,
+)
+from schmidt.plotting.style import COLOURS, GREY, INK, MARKERS, finish, new_figure, styled
 
 RIGHT, WRONG = COLOURS[3], COLOURS[1]
 FAINT = "#e4e7eb"
@@ -118,7 +127,7 @@ def truncation(panels: Mapping[str, Mapping[str, Line]], title: str) -> Figure:
 
 
 @styled
-def singular_values(values: Mapping[str, np.ndarray]) -> Figure:
+def spectra_of_dependence(values: Mapping[str, np.ndarray]) -> Figure:
     """Singular values of the dependence between two domains, by method."""
     figure = new_figure(5.6, 3.6)
     axis = figure.subplots()
@@ -164,3 +173,91 @@ def overlaps(rows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     bar.ax.set_yticklabels(["0.001", "0.01", "0.1", "1"])
     bar.set_label("|overlap| of normalised functions")
     return figure
+
+
+QUERIES, HITS = 8, 10
+SHORT = {"joint": "joint", "sequential": "sequential", "none": "not nested"}
+
+
+def draw_retrieval(results: RetrievalResults, out: Path) -> list[Path]:
+    """First hits, truncation curves, singular values and orthogonality, as far as there are any."""
+    figures: dict[str, Figure] = {}
+    best = _shown(results)
+    figures["hits.png"] = _hits_of(results, best)
+    curves = _curves(results)
+    if curves:
+        figures["truncation.png"] = truncation(
+            curves, f"{results.data.name}: the most and the least significant modes, by cosine"
+        )
+    values = {
+        TITLES[name]: o.embedding.values
+        for name, o in results.outcomes.items()
+        if o.embedding.values is not None and name not in ("tied", "none")
+    }
+    if values:
+        figures["singular-values.png"] = spectra_of_dependence(values)
+    grams = {
+        TITLES[name]: o.embedding.overlaps
+        for name, o in results.outcomes.items()
+        if o.embedding.overlaps is not None and name != "none"
+    }
+    if grams:
+        figures["orthogonality.png"] = overlaps(grams)
+    for file, figure in figures.items():
+        finish(figure, out / file)
+    return [out / file for file in figures]
+
+
+def _shown(results: RetrievalResults) -> Outcome:
+    """The method whose hits are drawn: joint nesting, or whatever comes last."""
+    return results.outcomes.get("joint") or list(results.outcomes.values())[-1]
+
+
+def _hits_of(results: RetrievalResults, outcome: Outcome) -> Figure:
+    """Random queries of different classes, not the best ones."""
+    test, names = results.data.test, results.data.names
+    rng = np.random.default_rng(results.seed)
+    classes = rng.permutation(np.unique(test.x.classes))[:QUERIES]
+    chosen = [int(rng.choice(np.flatnonzero(test.x.classes == c))) for c in classes]
+    e = outcome.embedding
+    count = min(HITS, len(test.y))
+    rows = []
+    for (_, scores), query in zip(_each(e.queries[chosen], e.gallery), chosen, strict=True):
+        best = np.argsort(-scores, kind="stable")[:count]
+        right = test.y.classes[best] == test.x.classes[query]
+        tiles = [_tile(test.x, query, names)]
+        tiles += [_tile(test.y, int(i), names, bool(r)) for i, r in zip(best, right, strict=True)]
+        rows.append(tiles)
+    shown = f"{e.title}: random queries of classes never trained on, and their first {count} hits"
+    return retrieved(rows, results.data.domains, shown)
+
+
+def _each(queries: np.ndarray, gallery: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    return [
+        (rows.start + i, line)
+        for rows, scores in score_blocks(queries, gallery)
+        for i, line in enumerate(scores)
+    ]
+
+
+def _tile(items: Items, index: int, names: Sequence[str], right: bool | None = None) -> Tile:
+    picture = items.picture(index) if items.picture is not None else None
+    return Tile(names[items.classes[index]], picture, right)
+
+
+def _curves(results: RetrievalResults) -> dict[str, dict[str, Line]]:
+    k = results.data.k
+    panels: dict[str, dict[str, Line]] = {"mAP": {}, f"P@{k}": {}}
+    for style, name in enumerate(TRAINED):
+        outcome = results.outcomes.get(name)
+        if outcome is None or outcome.most is None or outcome.least is None:
+            continue
+        kinds = [("first d modes", outcome.most, False), ("last d modes", outcome.least, True)]
+        for what, curve, dashed in kinds[: 1 if name == "none" else 2]:
+            label = f"{SHORT[name]}, {what}"
+            for panel, values in (
+                ("mAP", curve.mean_average_precision),
+                (f"P@{k}", curve.precision),
+            ):
+                panels[panel][label] = Line(curve.modes, values, style, dashed)
+    return panels if panels["mAP"] else {}

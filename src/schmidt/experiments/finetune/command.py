@@ -12,10 +12,20 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.finetune_pictures import draw_finetuning
-from schmidt.cli.terminal import optional, plain_table
-from schmidt.experiments.finetune import METHODS, SEEDS, Results, Run, method, plan, report, run
-from schmidt.storage import plain, write_bytes, write_json
+from schmidt.experiments.finetune import (
+    METHODS,
+    SEEDS,
+    TuningResults,
+    TuningRun,
+    method,
+    plan,
+    report,
+    run,
+)
+from schmidt.experiments.finetune.pictures import draw_finetuning
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
+from schmidt.storage import plain
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     if seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {seeds}")
     plans = {name: _changed(plan(options.tier, name), options) for name in tasks}
-    found: list[Results] = []
+    found: list[TuningResults] = []
     pictures: list[str] = []
     begin = time.perf_counter()
     for name, chosen in plans.items():
@@ -87,11 +97,10 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
             break
     for line in (report.LEGEND, *report.NOT_RUN):
         console.print(f"[dim]{line}[/]", highlight=False)
-    content = {results.task.name: report.numbers(results) for results in found}
-    write_json(out / "results.json", content)
-    write_bytes(out / "report.md", report.markdown(found, pictures).encode())
+    page = report.page(found, pictures)
+    page.write(out)
     if options.json:
-        print(json.dumps(content, indent=2, allow_nan=False, default=plain))
+        print(json.dumps(page.numbers, indent=2, allow_nan=False, default=plain))
     console.print(
         f"\nin [bold]{escape(str(out))}[/]: report.md, results.json, {', '.join(pictures)}  "
         f"({time.perf_counter() - begin:.0f} s)",
@@ -108,7 +117,7 @@ def _changed(chosen: Any, options: FinetuneOptions) -> Any:
     return replace(chosen, settings=replace(chosen.settings, **given))
 
 
-def _said(console: Console, r: Run) -> None:
+def _said(console: Console, r: TuningRun) -> None:
     what = "diverged" if r.diverged else f"test loss {r.test_loss:.3f}"
     rate = r.settings.sgd_lr if r.method.optimizer == "sgd" else r.settings.lr
     console.print(
@@ -120,10 +129,10 @@ def _show(console: Console, headings: list[str], rows: list[list[str]]) -> None:
     """The table, in two where the terminal is too narrow for one."""
     widths = [max(len(row[i]) for row in [headings, *rows]) for i in range(len(headings))]
     if sum(widths) + 2 * len(widths) <= console.width + 2 or len(headings) < 4:
-        console.print(plain_table(headings, rows))
+        console.print(console_table(headings, rows))
         return
     half = len(headings) // 2
     for part in (slice(1, half), slice(half, None)):
         cut = [[row[0], *row[part]] for row in rows]
-        console.print(plain_table(["", *headings[part]], cut))
+        console.print(console_table(["", *headings[part]], cut))
         console.print()

@@ -41,7 +41,7 @@ from schmidt.operators import (
     Schrodinger,
     Training,
 )
-from schmidt.operators.derivatives import Derivatives
+from schmidt.operators.jet import Derivatives
 from schmidt.operators.methods import METHODS
 from schmidt.problems.hydrogen import coulomb
 

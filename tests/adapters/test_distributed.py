@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from schmidt.adapters import create_lorapro_optimizer, find_pairs
-from schmidt.adapters.sharding import whole
+from schmidt.adapters.pairs import whole
 
 WORLD = 2
 

@@ -202,7 +202,7 @@ def test_layers_without_a_gradient_are_skipped(classifier: Build, batch: dict[st
 
 
 def test_random_projections_find_the_same_subspaces() -> None:
-    from schmidt.adapters.singular import leading
+    from schmidt.adapters.delta import leading
 
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(n, 90, generator=generator))[0] for n in (120, 90))

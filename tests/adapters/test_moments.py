@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.adapters.moments import quotient, square_means
+from schmidt.adapters.rules import quotient, square_means
 from schmidt.adapters.tangent import Directions, Frames, coefficients, frames, project
 
 M, N, R = 12, 8, 3

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from schmidt.operators import Exact, Jet
 from schmidt.operators.dependence import PairSampler
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 
 
 def _double_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Jet:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.operators import Exact, FiniteDifferences, Functions, Hutchinson, Jet
-from schmidt.operators.derivatives import Derivatives, forward_mode
+from schmidt.operators.jet import Derivatives, forward_mode
 
 Reference = Callable[[Callable[[Tensor], Tensor], Tensor], Jet]
 DIMENSIONS = range(1, 11)

@@ -13,7 +13,7 @@ from schmidt.operators import (
     Schrodinger,
     fit,
 )
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 from schmidt.operators.training import Training
 
 MEASURE = Lebesgue(Gaussian(1.2, 2))

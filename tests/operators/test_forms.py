@@ -24,7 +24,7 @@ from schmidt.operators import (
     Weighted,
     inner,
 )
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 
 
 def gaussians(x):

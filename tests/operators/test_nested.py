@@ -20,7 +20,7 @@ from schmidt.operators import (
     SharedMLP,
     inner,
 )
-from schmidt.operators.derivatives import Exact
+from schmidt.operators.jet import Exact
 
 MODES = 5
 MASKS = {

@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import eig, eigh_tridiagonal
 
 from schmidt.operators import NotSelfAdjointError, inner
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 from schmidt.problems import fokker_planck, named, ornstein_uhlenbeck, train
 from schmidt.problems.diffusions import (
     confinement,

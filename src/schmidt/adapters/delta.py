@@ -7,19 +7,63 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters.offset import write_adapter
-from schmidt.adapters.singular import Method, leading
+from schmidt.adapters.start import write_adapter
 from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
+from schmidt.linalg import fix_signs
 from schmidt.rank import RankRule, rank_rule
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+
+
+Method = Literal["auto", "exact", "randomized"]
+EXACT_UP_TO = 1024
+"""The smaller side up to which ``auto`` is exact: there it takes well under a second."""
+POWER_ITERATIONS = 4
+
+
+def leading(
+    matrix: Tensor, rank: int, method: Method = "auto", seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U (m, k), σ (k,), V (n, k) with k = min(rank, m, n), in descending order of σ.
+
+    ``randomized`` is :func:`torch.svd_lowrank` with twice as many directions as asked for and four
+    power iterations; its columns are those of a random projection that ``seed`` fixes, and torch's
+    global generators stay as they were. Signs follow the library's one rule, on U.
+
+    Args:
+        matrix: (m, n), in float32 or float64; lower precisions are raised to float32.
+        rank: number of triplets.
+        method: "auto" is exact where min(m, n) ≤ 1024.
+
+    Raises:
+        ValueError: entries that are not finite; an unknown method.
+    """
+    if method not in ("auto", "exact", "randomized"):
+        raise ValueError(f"svd must be auto, exact or randomized, got {method!r}")
+    if not torch.isfinite(matrix).all():
+        raise ValueError("the matrix has entries that are not finite")
+    matrix = matrix.to(torch.promote_types(matrix.dtype, torch.float32))
+    k = min(rank, *matrix.shape)
+    directions = min(2 * k + 8, *matrix.shape)
+    exact = method == "exact" or (method == "auto" and min(matrix.shape) <= EXACT_UP_TO)
+    if exact or directions == min(matrix.shape):
+        U, s, Vh = torch.linalg.svd(matrix, full_matrices=False)
+        U, s, V = U[:, :k], s[:k], Vh[:k].mT
+    else:
+        devices = [matrix.device] if matrix.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            U, s, V = torch.svd_lowrank(matrix, q=directions, niter=POWER_ITERATIONS)
+        U, s, V = U[:, :k], s[:k], V[:, :k]
+    signs = fix_signs(U)
+    return U * signs, s, V * signs
 
 
 @dataclass(frozen=True)
@@ -165,7 +209,7 @@ def lowrank_delta(
         W1: the same after it; for a model also its ``state_dict()``.
         rank: r, for every matrix; where min(m, n) is smaller, that.
         energy: instead: for each matrix the smallest r with Σ_{i≤r} σ_i² ≥ energy · Σ σ_i².
-        svd: see :func:`~schmidt.adapters.singular.leading`; by energy it is always exact.
+        svd: see :func:`~schmidt.adapters.delta.leading`; by energy it is always exact.
 
     Returns:
         :class:`LayerDelta` for two weights, :class:`Delta` for two models: linear layers,

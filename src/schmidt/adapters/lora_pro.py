@@ -14,19 +14,141 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from schmidt.adapters.buckets import Bucket, alike, factors, fill
-from schmidt.adapters.pairs import Pair, Trainable, check_pairs, split_parameters
-from schmidt.adapters.rest import adamw_step
-from schmidt.adapters.rules import RULES, Moments
-from schmidt.adapters.saved import check_saved, described, pairs_of, restore_dtypes
-from schmidt.adapters.settings import check_settings
-from schmidt.adapters.sharding import whole
+from schmidt.adapters.pairs import Pair, Trainable, check_pairs, split_parameters, whole
+from schmidt.adapters.rules import RULES, AdamConstants
+from schmidt.adapters.step import Bucket, adamw_step, alike, factors, fill
 from schmidt.adapters.tangent import (
+    GAUGES,
     Directions,
     Gauge,
     product_norm,
     tangent_norm,
 )
+
+
+def check_settings(
+    lr: float,
+    mode: str,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+    decay: str,
+    gauge: str,
+    damping: float,
+    cap: float,
+    clip_norm: float | None,
+    rest_lr: float | None,
+) -> None:
+    """Raise ValueError where a setting is out of range."""
+    if not lr > 0:
+        raise ValueError(f"lr must be positive, got {lr}; full fine-tuning's 1e-5 to 1e-4 is usual")
+    if mode not in RULES:
+        raise ValueError(f"mode must be one of {tuple(RULES)}, got {mode!r}")
+    if not all(0 <= beta < 1 for beta in betas):
+        raise ValueError(f"betas must lie in [0, 1), got {betas}")
+    if gauge not in GAUGES:
+        raise ValueError(f"gauge must be one of {GAUGES}, got {gauge!r}")
+    if decay not in ("product", "factors"):
+        raise ValueError(f"decay must be 'product' or 'factors', got {decay!r}")
+    if not 0 <= weight_decay * lr < 1:
+        raise ValueError(f"weight_decay must lie in [0, 1/lr), got {weight_decay} with lr={lr}")
+    if eps < 0 or damping < 0:
+        raise ValueError(f"eps and damping must not be negative, got {eps} and {damping}")
+    if not cap > 0:
+        raise ValueError(f"cap must be positive, got {cap}; float('inf') turns it off")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"clip_norm must be positive, got {clip_norm}; None turns it off")
+    if rest_lr is not None and not rest_lr > 0:
+        raise ValueError(f"rest_lr must be positive, got {rest_lr}; None takes lr")
+
+
+def described(pair: Pair) -> dict[str, Any]:
+    """A pair as plain data, which goes into checkpoints; the parameters lie beside it."""
+    return {
+        "name": pair.name.replace("_orig_mod.", "").removeprefix("module."),
+        "scaling": pair.scaling,
+        "kind": pair.kind,
+        "blocks": pair.blocks,
+        "shapes": [list(pair.A.shape), list(pair.B.shape)],
+        "start": pair.start,
+    }
+
+
+def pairs_of(group: dict[str, Any]) -> list[Pair]:
+    """The pairs of a parameter group.
+
+    Raises:
+        RuntimeError: the parameters are no longer those that the optimizer was made with.
+    """
+    found = []
+    factors = group["params"]
+    for entry, A, B in zip(group["pairs"], factors[::2], factors[1::2], strict=True):
+        if [list(A.shape), list(B.shape)] != entry["shapes"]:
+            raise RuntimeError(
+                f"{entry['name']}: the factors had shapes {entry['shapes']} when the optimizer was "
+                f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened "
+                "(FSDP1, DeepSpeed ZeRO-3)? Use FSDP2 (fully_shard) or DDP"
+            )
+        found.append(
+            Pair(
+                entry["name"],
+                A,
+                B,
+                entry["scaling"],
+                entry["kind"],
+                entry["blocks"],
+                start=entry["start"],
+            )
+        )
+    return found
+
+
+def check_saved(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> None:
+    """Raise ValueError unless a saved state fits the parameter groups of this optimizer."""
+    saved = state_dict.get("param_groups", [])
+    if not saved or saved[0].get("role") != "pairs":
+        raise ValueError(
+            "this is not the state of a LoRA-Pro optimizer; start it anew from the model's weights"
+        )
+    ours, theirs = ([(e["name"], e["shapes"]) for e in g["pairs"]] for g in (groups[0], saved[0]))
+    if ours == theirs:
+        here, there = ([e.get("start", 0) for e in g["pairs"]] for g in (groups[0], saved[0]))
+        if here != there:
+            raise ValueError(
+                "the state is of adapters with a start, and the start is not held here, or the "
+                "other way round; repeat lora_ga, or call hold_start(model), before the optimizer "
+                "is made"
+            )
+    else:
+        differ = [f"{a} here, {b} saved" for a, b in zip(ours, theirs, strict=False) if a != b]
+        count = f"{len(ours)} pairs here, {len(theirs)} saved"
+        raise ValueError(
+            f"the optimizer state is of another model: {differ[0] if differ else count}; load it "
+            "into an optimizer of the model that it was saved with"
+        )
+    if groups[0]["mode"] != saved[0]["mode"]:
+        raise ValueError(
+            f"the state was saved with mode={saved[0]['mode']!r} and this optimizer has "
+            f"{groups[0]['mode']!r}; make it with the mode of the state"
+        )
+    counts = [[len(g["params"]) for g in side] for side in (groups, saved)]
+    if counts[0] != counts[1]:
+        raise ValueError(
+            "the optimizer state is of another model: its groups hold "
+            f"{counts[1]} parameters, those of this optimizer {counts[0]}"
+        )
+
+
+def restore_dtypes(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+    """Put back what ``Optimizer.load_state_dict`` has cast to the parameters' dtypes."""
+    groups = zip(optimizer.param_groups, state_dict["param_groups"], strict=True)
+    for group, saved in groups:
+        for parameter, index in zip(group["params"], saved["params"], strict=True):
+            for key, value in state_dict["state"].get(index, {}).items():
+                if torch.is_tensor(value) and key != "step":
+                    kept = value.detach().to(parameter.device, copy=True)
+                    optimizer.state[parameter][key] = kept.contiguous()
+
 
 Mode = Literal["sgd", "adamw-full", "adamw-factored", "adamw-efficient"]
 
@@ -188,7 +310,7 @@ class LoRAPro(Optimizer):
         """Move the factors of one bucket, and its state along."""
         rule, lr, f, s = RULES[group["mode"]], float(group["lr"]), bucket.frames, bucket.scaling
         step = self.state[bucket.pairs[0].A]["step"]
-        now = Moments(tuple(group["betas"]), group["eps"], group["gauge"], step)
+        now = AdamConstants(tuple(group["betas"]), group["eps"], group["gauge"], step)
         with bucket.stacked_state() as state:
             D = rule.direction(f, bucket.X, s, state, now)
             # lr²/s·D_B·D_A against lr·(B·D_A + D_B·A)

@@ -3,6 +3,11 @@
 A rule sees stacks of pairs of equal shape. It is given X = (X_A, X_B), the coefficients of the
 gradient Ĝ = B·X_A + X_B·A in gauge zero, and answers with D = (D_A, D_B): the weight is to move
 along −(B·D_A + D_B·A).
+
+Adafactor (Shazeer & Stern 2018, arXiv:1804.04235) keeps of the squares of an m × n gradient only
+the means of rows and columns, V ≈ rows colsᵀ / mean. Where the gradient is Ĝ = L R with thin L and
+R, these come exactly in O((m + n) r²), and diag(rows)^-½ M diag(cols)^-½ of a momentum M = L R is
+again a product of thin matrices: nothing of size m × n is ever formed.
 """
 
 from __future__ import annotations
@@ -13,14 +18,43 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from schmidt.adapters.moments import quotient, square_means
 from schmidt.adapters.tangent import Directions, Frames, Gauge, coefficients, regauge, stacked
+
+
+def square_means(f: Frames, X: Directions) -> tuple[Tensor, Tensor]:
+    """The means over rows (…, m) and over columns (…, n) of the squares of B·X_A + X_B·A."""
+    L, R = stacked(f, X)
+    rows = ((L @ (R @ R.mT)) * L).sum(-1) / R.shape[-1]
+    columns = (R * ((L.mT @ L) @ R)).sum(-2) / L.shape[-2]
+    # sums of squares, which rounding may put below zero
+    return rows.clamp_min(0), columns.clamp_min(0)
+
+
+def quotient(
+    f: Frames, M: Directions, rows: Tensor, columns: Tensor, eps: float, gauge: Gauge
+) -> Directions:
+    """The tangent part of U = M / √V for V = (rows + ε²)(columns + ε²)ᵀ / mean(rows + ε²).
+
+    Args:
+        f: the factors.
+        M: coefficients of the momentum, bias-corrected.
+        rows: means of squares over rows (…, m), bias-corrected.
+        columns: likewise over columns (…, n).
+        eps: ε of Adam, in the units of the gradient.
+        gauge: of the answer.
+    """
+    rows, columns = rows + eps**2, columns + eps**2
+    L, R = stacked(f, M)
+    L = L * (rows.mean(-1, keepdim=True) / rows).sqrt().unsqueeze(-1)
+    R = R * columns.rsqrt().unsqueeze(-2)
+    return coefficients(f, (f.B.mT @ L) @ R, L @ (R @ f.A.mT), gauge)
+
 
 State = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Moments:
+class AdamConstants:
     """What all rules share: Adam's constants, the gauge, and how far along we are."""
 
     betas: tuple[float, float]
@@ -55,7 +89,7 @@ class Rule(ABC):
 
     @abstractmethod
     def direction(
-        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: AdamConstants
     ) -> Directions:
         """D, and the moments updated in place."""
 
@@ -70,7 +104,7 @@ class SGD(Rule):
         return {}
 
     def direction(
-        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: AdamConstants
     ) -> Directions:
         return regauge(f, X, now.gauge)
 
@@ -93,7 +127,7 @@ class AdamFull(Rule):
         }
 
     def direction(
-        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: AdamConstants
     ) -> Directions:
         first, second, (beta1, beta2) = state["first"], state["second"], now.betas
         G = f.B @ X.A + X.B @ f.A
@@ -108,8 +142,7 @@ class AdamFactored(Rule):
     """Adam on Ĝ in thin matrices only.
 
     The first moment M is a tangent pair, M = B·M_A + M_B·A, projected on the new tangent space
-    after every step; of the second, means over rows and columns are kept
-    (:mod:`schmidt.adapters.moments`).
+    after every step; of the second, means over rows and columns are kept.
     State: r(m + n) + m + n numbers per pair, about half of what Adam keeps for the factors.
     """
 
@@ -124,7 +157,7 @@ class AdamFactored(Rule):
         }
 
     def direction(
-        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: AdamConstants
     ) -> Directions:
         beta1, beta2 = now.betas
         rows, columns = square_means(f, X)
@@ -155,7 +188,7 @@ class AdamEfficient(Rule):
         }
 
     def direction(
-        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: Moments
+        self, f: Frames, X: Directions, scaling: Tensor, state: State, now: AdamConstants
     ) -> Directions:
         (beta1, beta2), (c1, c2) = now.betas, now.corrections
         found = []

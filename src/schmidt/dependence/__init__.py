@@ -5,8 +5,7 @@ from schmidt.dependence.linear import LinearCDK
 from schmidt.dependence.moments import Moments, moments
 from schmidt.dependence.networks import DisjointTrunk, Inputs, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
-from schmidt.operators.dependence import Dependence
-from schmidt.operators.joint_table import JointTable
+from schmidt.operators.dependence import Dependence, JointTable
 from schmidt.operators.pairs import Augmented, ClassPairs, GivenPairs, LoaderPairs
 
 __all__ = [

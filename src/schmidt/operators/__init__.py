@@ -1,15 +1,11 @@
 """Operators known only through ⟨g|Tf⟩ and samples: learned singular and eigen functions."""
 
 from schmidt.operators.dependence import Dependence
-from schmidt.operators.derivatives import Exact, FiniteDifferences, Hutchinson, JetModule
-from schmidt.operators.differential import Schrodinger, SelfAdjointDifferential
-from schmidt.operators.drift import ConvectionDiffusion
+from schmidt.operators.differential import ConvectionDiffusion, Schrodinger, SelfAdjointDifferential
 from schmidt.operators.fit import Fit, fit
 from schmidt.operators.form import Form, PointwiseForm, Sample, inner
-from schmidt.operators.functions import Functions
-from schmidt.operators.jet import Jet
-from schmidt.operators.kernel import Kernel
-from schmidt.operators.matrix_form import Matrix
+from schmidt.operators.jet import Exact, FiniteDifferences, Hutchinson, Jet, JetModule
+from schmidt.operators.kernel import Kernel, Matrix
 from schmidt.operators.measures import (
     Affine,
     Data,
@@ -55,7 +51,6 @@ from schmidt.operators.networks import (
 from schmidt.operators.nystrom import nystrom
 from schmidt.operators.ritz import (
     BoxSpace,
-    Certificate,
     CoulombSpace,
     EuclideanSpace,
     NormalSpace,
@@ -71,9 +66,8 @@ from schmidt.operators.ritz import (
     train_trunk,
 )
 from schmidt.operators.run import DivergedError, Run
-from schmidt.operators.self_adjoint import NotSelfAdjointError
 from schmidt.operators.soap import SOAP
-from schmidt.operators.spectrum import Spectrum, spectrum
+from schmidt.operators.spectrum import Functions, NotSelfAdjointError, Spectrum, spectrum
 from schmidt.operators.training import Training
 
 __all__ = [
@@ -85,7 +79,6 @@ __all__ = [
     "BoundedInputs",
     "BoxMask",
     "BoxSpace",
-    "Certificate",
     "ConvectionDiffusion",
     "CoulombSpace",
     "Data",

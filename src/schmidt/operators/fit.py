@@ -15,14 +15,13 @@ from torch import Tensor, nn
 
 from schmidt.factorization import Factorization
 from schmidt.operators.checkpoint import Progress
-from schmidt.operators.derivatives import Derivatives
 from schmidt.operators.form import Form
-from schmidt.operators.functions import Functions
+from schmidt.operators.jet import Derivatives
 from schmidt.operators.methods import Method
-from schmidt.operators.networks.hidden import Hidden
+from schmidt.operators.networks.ansatz import Hidden
 from schmidt.operators.ritz.in_span import polished
 from schmidt.operators.run import Run
-from schmidt.operators.spectrum import Spectrum, spectrum
+from schmidt.operators.spectrum import Functions, Spectrum, spectrum
 from schmidt.operators.training import Training
 from schmidt.progress import Bar, Interruptible, progress_bar
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.operators.functions import Functions
 from schmidt.operators.kernel import BLOCK, Kernel
 from schmidt.operators.measures import Points
+from schmidt.operators.spectrum import Functions
 
 MEMORY = 2**31
 """Bytes that the kernel's matrix may take."""

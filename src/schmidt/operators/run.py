@@ -13,14 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.operators import checkpoint, methods
-from schmidt.operators.derivatives import Derivatives, Exact
 from schmidt.operators.form import Form, Sample
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Derivatives, Exact, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.methods import Batch, DivergedError, Method
 from schmidt.operators.ritz.in_span import rescale, start_networks
-from schmidt.operators.self_adjoint import require_self_adjoint
-from schmidt.operators.spectrum import double, moments, rayleigh_ritz
+from schmidt.operators.spectrum import double, moments, rayleigh_ritz, require_self_adjoint
 from schmidt.operators.training import Training
 
 

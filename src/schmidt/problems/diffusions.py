@@ -25,7 +25,7 @@ from numpy.polynomial import Polynomial
 from scipy.linalg import solve_continuous_lyapunov
 from torch import Tensor
 
-from schmidt.operators.drift import ConvectionDiffusion
+from schmidt.operators.differential import ConvectionDiffusion
 from schmidt.operators.measures import Distribution, Lebesgue, UniformBox
 from schmidt.operators.ritz import EuclideanSpace, NormalSpace
 from schmidt.problems import separable

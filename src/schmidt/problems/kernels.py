@@ -13,8 +13,7 @@ import torch
 from scipy.special import eval_hermite
 from torch import Tensor, nn
 
-from schmidt.operators.kernel import Kernel
-from schmidt.operators.matrix_form import Matrix
+from schmidt.operators.kernel import Kernel, Matrix
 from schmidt.operators.measures import Distribution, Gaussian
 from schmidt.operators.networks import (
     Ansatz,

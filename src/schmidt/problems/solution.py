@@ -13,12 +13,11 @@ import torch
 from torch import nn
 
 from schmidt.compare import Comparison, align, compare, degenerate_groups, gram
-from schmidt.factorization import Factorization
+from schmidt.factorization import Eigenpairs, Factorization
 from schmidt.operators.fit import Fit
 from schmidt.operators.form import Sample
-from schmidt.operators.functions import Functions
 from schmidt.operators.ritz import Ritz, relative_scale
-from schmidt.operators.spectrum import Spectrum, double, spectrum
+from schmidt.operators.spectrum import Functions, Spectrum, double, spectrum
 from schmidt.problems.problem import Problem
 
 NEGLIGIBLE = 1e-10
@@ -353,9 +352,9 @@ class RitzSolution(Judged):
         return self.ritz.functions, self.ritz.functions
 
     @property
-    def factorization(self) -> Factorization:
-        """Values and functions of a self-adjoint T, with their estimated errors."""
-        return self.ritz.factorization
+    def eigenpairs(self) -> Eigenpairs:
+        """Energies and functions, with their certificate."""
+        return self.ritz.eigenpairs
 
     def report(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
@@ -363,15 +362,14 @@ class RitzSolution(Judged):
         energies = self.problem.energy(self.values) if self.problem.energy else None
         ritz = self.ritz.report()
         scale = self.sizes(self.values)
-        certificate = self.ritz.certificate
         return {
             "problem": self.problem.name,
             "method": "ritz",
             "modes": self.modes,
             **ritz,
-            "relative_residual": numbers(certificate.residual / scale),
-            "relative_radius": numbers(certificate.radius / scale),
-            "relative_estimate": numbers(certificate.estimate / scale),
+            "relative_residual": numbers(self.ritz.residual / scale),
+            "relative_radius": numbers(self.ritz.radius / scale),
+            "relative_estimate": numbers(self.ritz.estimate / scale),
             "exact": None if self.exact is None else numbers(self.exact),
             "energies": numbers(energies) if energies is not None else None,
             "relative_error": numbers(self.relative_error),

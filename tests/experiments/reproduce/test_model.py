@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from schmidt.experiments.reproduce import model
-from schmidt.operators.derivatives import forward_mode
+from schmidt.operators.jet import forward_mode
 
 
 def by_hand(network, x, recipe):

@@ -6,7 +6,7 @@ from torch import nn
 
 from schmidt.operators import DisjointMLP, Matrix, SharedMLP
 from schmidt.operators.methods import DivergedError, SpIN, spin
-from schmidt.operators.methods.separate import Owner, owners
+from schmidt.operators.methods.spin import Owner, owners
 
 
 def eigenvalues(u, a):

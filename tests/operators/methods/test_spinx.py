@@ -19,7 +19,7 @@ from schmidt.operators import (
     inner,
 )
 from schmidt.operators.methods import SpINX
-from schmidt.operators.methods.spinx import _Moments
+from schmidt.operators.methods.spin import _Squares
 
 
 def parts(gram, pi, square):
@@ -121,8 +121,8 @@ def test_images_of_kernels_are_squared_without_bias():
     for _ in range(800):
         halves = [form.sample(4, generator).to(None, torch.float64) for _ in range(2)]
         first, second = (batch(half) for half in halves)
-        found.append(_Moments.of(form, first, second).square)
-        naive.append(_Moments.of(form, first, first).square)
+        found.append(_Squares.of(form, first, second).square)
+        naive.append(_Squares.of(form, first, first).square)
 
     def off(draws):
         stack = torch.stack(draws)

@@ -24,8 +24,8 @@ from schmidt.operators import (
     ScaledInputs,
     SharedMLP,
 )
-from schmidt.operators.derivatives import forward_mode
-from schmidt.operators.networks.activation import ACTIVATIONS
+from schmidt.operators.jet import forward_mode
+from schmidt.operators.networks.mlp import ACTIVATIONS
 
 Check = Callable[[nn.Module, Tensor], None]
 MLPS = {"disjoint": DisjointMLP, "shared": SharedMLP}

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from schmidt.adapters import find_pairs
 from schmidt.adapters.gradients import GradientHooks
-from schmidt.adapters.offset import weights as factors
+from schmidt.adapters.pairs import factors_of as factors
 from schmidt.adapters.tangent import alignment_error
 from schmidt.experiments.finetune.methods import PreparedNetwork, TuningMethod, prepare
 from schmidt.experiments.finetune.task import Task, TuningSettings

@@ -19,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators.derivatives import JetModule
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.form import Form
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Gaussian, Lebesgue
 from schmidt.operators.networks import (
     Ansatz,

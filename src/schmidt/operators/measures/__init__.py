@@ -1,6 +1,5 @@
 """Measures μ: where points come from, and the weights that make sums over them integrals."""
 
-from schmidt.operators.measures.affine import Affine
 from schmidt.operators.measures.cube import SAMPLINGS
 from schmidt.operators.measures.measure import (
     Data,
@@ -8,19 +7,20 @@ from schmidt.operators.measures.measure import (
     Indices,
     Lebesgue,
     Measure,
+    Points,
+    Product,
+    Weighted,
 )
-from schmidt.operators.measures.periodic import Periodic
-from schmidt.operators.measures.points import Points
-from schmidt.operators.measures.product import Product
 from schmidt.operators.measures.proposals import (
+    Affine,
     Gaussian,
     Mixture,
+    Periodic,
     Proposal,
+    Radial,
     SmoothBox,
     UniformBox,
 )
-from schmidt.operators.measures.radial import Radial
-from schmidt.operators.measures.weighted import Weighted
 
 __all__ = [
     "SAMPLINGS",

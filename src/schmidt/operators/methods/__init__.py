@@ -2,13 +2,9 @@
 
 from collections.abc import Callable
 
-from schmidt.operators.methods.batch import Batch
-from schmidt.operators.methods.gha import GHA
-from schmidt.operators.methods.method import DivergedError, Method
-from schmidt.operators.methods.nested import NestedLowRank
-from schmidt.operators.methods.neuralef import NeuralEF
-from schmidt.operators.methods.spin import SpIN
-from schmidt.operators.methods.spinx import SpINX
+from schmidt.operators.methods.nested import Batch, DivergedError, Method, NestedLowRank
+from schmidt.operators.methods.neuralef import GHA, NeuralEF
+from schmidt.operators.methods.spin import SpIN, SpINX
 
 METHODS: dict[str, Callable[[int], Method]] = {
     "sequential": NestedLowRank.sequential,

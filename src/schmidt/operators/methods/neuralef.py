@@ -1,4 +1,4 @@
-"""NeuralEF (Deng et al. 2022) in its original and unbiased forms, and EigenGame (Gemp et al.)."""
+"""NeuralEF (Deng et al. 2022), original and unbiased; EigenGame (Gemp et al.); Sanger's rule."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from schmidt.operators.form import Form
-from schmidt.operators.methods.average import MovingAverage
-from schmidt.operators.methods.batch import Batch
-from schmidt.operators.methods.eigen import EigenMethod, crossed, fixed_mean
-from schmidt.operators.methods.estimates import Estimates
+from schmidt.operators.methods.eigen import (
+    EigenMethod,
+    Estimates,
+    MovingAverage,
+    crossed,
+    fixed_mean,
+)
+from schmidt.operators.methods.nested import Batch
 
 Matrices = tuple[Tensor, Tensor]
 
@@ -159,3 +163,22 @@ class NeuralEF(EigenMethod):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.average.load_state_dict(state, self.device)
+
+
+class GHA(EigenMethod):
+    """Gradient 2{−T f_l + Σ_{i≤l} f_i⟨f_i|T f_l⟩}: Sanger's rule.
+
+    It is the second unbiased variant of NeuralEF (``penalty="deflation"``) with the mask i < l
+    replaced by i ≤ l: the term i = l is what keeps ‖f_l‖ at 1, in place of a normalisation. SpIN is
+    this rule for the functions that Cholesky's factor makes orthonormal. Unbiased, without any
+    state: every product takes one factor from each half of the points.
+
+    Functions grow to norm one wherever T is positive, and vanish elsewhere. A start far above norm
+    one takes many steps to come down.
+    """
+
+    def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
+        def half(own: Estimates, other: Estimates) -> Tensor:
+            return own.pull(torch.eye(len(other.pi)).to(other.pi), other.pi.triu())
+
+        return crossed(half, form, first, second)

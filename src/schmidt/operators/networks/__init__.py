@@ -1,16 +1,13 @@
 """Networks as functions on points: inputs, trunks and envelopes, freely composed."""
 
-from schmidt.operators.networks.ansatz import Ansatz, IndexTable
-from schmidt.operators.networks.envelopes import (
+from schmidt.operators.networks.ansatz import Ansatz, Hidden, IndexTable
+from schmidt.operators.networks.maps import (
+    BoundedInputs,
     BoxMask,
     ExponentialEnvelope,
     Factor,
-    GaussianEnvelope,
-)
-from schmidt.operators.networks.hidden import Hidden
-from schmidt.operators.networks.inputs import (
-    BoundedInputs,
     FourierFeatures,
+    GaussianEnvelope,
     PeriodicInputs,
     ScaledInputs,
 )

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from schmidt.linalg import fix_signs
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample
+from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators.derivatives import Exact, Function
 from schmidt.operators.form import Form, Sample, inner
-from schmidt.operators.functions import Functions
-from schmidt.operators.jet import Jet
+from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.measures import Points
-from schmidt.operators.networks.hidden import Hidden
+from schmidt.operators.networks.ansatz import Hidden
 from schmidt.operators.ritz.collocation import Basis, orthonormalise
-from schmidt.operators.spectrum import double, spectrum
+from schmidt.operators.spectrum import Functions, double, spectrum
 
 CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
 CHUNK = 2048

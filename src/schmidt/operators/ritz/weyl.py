@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schmidt.operators.measures import cube
-from schmidt.operators.measures.field import Field, evaluate
+from schmidt.operators.measures.measure import Field, evaluate
 
 DIRECTIONS = 512
 RADII = 192

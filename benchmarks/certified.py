@@ -122,9 +122,9 @@ def run(task: tuple[str, int, float]) -> tuple[str, int, Record]:
         signal.alarm(0)
     record = {
         "values": numbers(found.values),
-        "residual": numbers(found.certificate.residual),
-        "radius": numbers(found.certificate.radius),
-        "estimate": numbers(found.certificate.estimate),
+        "residual": numbers(found.residual),
+        "radius": numbers(found.radius),
+        "estimate": numbers(found.estimate),
         "alarms": list(found.certificate.alarms),
         "features": found.functions.mix.shape[0],
         "trials": len(found.trials),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -39,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             description="The best low-rank approximation of whatever linear thing you have.",
             args=arguments,
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough; files are written before
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("schmidt: interrupted", file=sys.stderr)
         return 130

@@ -125,7 +125,7 @@ def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.
             cells.append(_error(errors[name][i]) if exact is not None else f"{s.values[i]:.6g}")
             if isinstance(s, RitzSolution):
                 size = s.sizes(s.values)[i]
-                cells.append(f"± {_error(s.ritz.certificate.radius[i] / size)}")
+                cells.append(f"± {_error(s.ritz.radius[i] / size)}")
         table.add_row(*cells)
     return table
 

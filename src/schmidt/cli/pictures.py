@@ -52,15 +52,15 @@ def _trained(solution: Solution) -> dict[str, plotting.Figure]:
 
 
 def _certified(solution: RitzSolution) -> dict[str, plotting.Figure]:
-    certificate, scale = solution.ritz.certificate, solution.sizes(solution.values)
+    found, scale = solution.ritz, solution.sizes(solution.values)
     exact = solution.exact
     title = f"spectrum of {solution.problem.name}"
     out = {
         "bounds.png": plotting.bounds(
-            certificate.radius / scale,
-            certificate.estimate / scale,
+            found.radius / scale,
+            found.estimate / scale,
             None if exact is None else solution.relative_error,
-            certificate.residual / scale,
+            found.residual / scale,
         ),
         "search.png": plotting.search(solution.ritz.report()["trials"]),
     }

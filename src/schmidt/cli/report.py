@@ -83,14 +83,11 @@ def _ritz_summary(report: dict[str, Any]) -> list[str]:
         )
     if report["radius"][0] is not None:
         lines.append(
-            f"certified: the spectrum has a point in each interval (confidence "
-            f"{report['confidence']:.1%}, {report['certificate_points']} fresh points); estimated: "
+            f"certified: the spectrum has a point in each interval (failure "
+            f"{report['failure']:.0e}, {report['certificate_points']} fresh points); estimated: "
             "Temple–Kato, with the gaps seen"
         )
-    else:
-        lines.append(
-            "not self-adjoint: a residual ε moves a value by about condition · ε; it is no bound"
-        )
+    lines += report["notes"]
     lines += [f"[yellow]{alarm}[/]" for alarm in report["alarms"]]
     last = report["trials"][-1] if report["trials"] else None
     most = max((t["features"] for t in report["trials"]), default=0)

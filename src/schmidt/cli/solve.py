@@ -227,4 +227,4 @@ def _write(solution: Solution | RitzSolution, out: Path, json_file: Path | None)
     if isinstance(solution, Solution):
         solution.learned.save(out / "functions.safetensors")
     elif solution.ritz.form.self_adjoint is True:
-        solution.factorization.save(out / "functions.safetensors")
+        solution.eigenpairs.save(out / "functions.safetensors")

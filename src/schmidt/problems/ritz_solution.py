@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from schmidt.factorization import Factorization
+from schmidt.factorization import Eigenpairs
 from schmidt.operators.form import Sample
 from schmidt.operators.ritz import Ritz, relative_scale
 from schmidt.operators.spectrum import Functions
@@ -55,9 +55,9 @@ class RitzSolution(Judged):
         return self.ritz.functions, self.ritz.functions
 
     @property
-    def factorization(self) -> Factorization:
-        """Values and functions of a self-adjoint T, with their estimated errors."""
-        return self.ritz.factorization
+    def eigenpairs(self) -> Eigenpairs:
+        """Energies and functions, with their certificate."""
+        return self.ritz.eigenpairs
 
     def report(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON."""
@@ -65,15 +65,14 @@ class RitzSolution(Judged):
         energies = self.problem.energy(self.values) if self.problem.energy else None
         ritz = self.ritz.report()
         scale = self.sizes(self.values)
-        certificate = self.ritz.certificate
         return {
             "problem": self.problem.name,
             "method": "ritz",
             "modes": self.modes,
             **ritz,
-            "relative_residual": numbers(certificate.residual / scale),
-            "relative_radius": numbers(certificate.radius / scale),
-            "relative_estimate": numbers(certificate.estimate / scale),
+            "relative_residual": numbers(self.ritz.residual / scale),
+            "relative_radius": numbers(self.ritz.radius / scale),
+            "relative_estimate": numbers(self.ritz.estimate / scale),
             "exact": None if self.exact is None else numbers(self.exact),
             "energies": numbers(energies) if energies is not None else None,
             "relative_error": numbers(self.relative_error),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters.saving import weights as factors
+from schmidt.adapters.pairs import factors_of as factors
 
 Weights = dict[str, Tensor]
 

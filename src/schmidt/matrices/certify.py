@@ -1,20 +1,208 @@
-"""Measuring and bounding what a solver left behind: the certificate of its answer."""
+"""What is known about an answer: errors that are exact, bounds that are proven, and how surely."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from schmidt.matrices.certificate.certificate import Certificate
-from schmidt.matrices.certificate.rounding import cancelled, rounding
-from schmidt.matrices.certificate.spectral import measured_residuals, spectral_bounds
+from schmidt.matrices.probe import Prober, Remainder
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.entries import squared_norm
 from schmidt.matrices.sources.source import Source
 from schmidt.rank import RankRule, largest_tail, tail_energy
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known about ‖A − A_k‖ and about every triplet.
+
+    Attributes:
+        norm: ‖A‖_F, or None for an operator.
+        frobenius: ‖A − A_k‖_F where ``frobenius_exact``, else an upper bound.
+        frobenius_exact: to three digits at least. False where ‖A‖_F is unknown, or where the
+            error is so small that ‖A‖_F² − Σσ² is rounding and A too large to form A − A_k.
+        spectral: an upper bound of ‖A − A_k‖₂.
+        spectral_lower: a lower bound of it.
+        probability: that the upper bound ``spectral`` (and ``frobenius`` where it is not exact) is
+            wrong; 0 for what follows from exact arithmetic on measured numbers.
+        residuals: (k,) √(‖A v − s u‖² + ‖Aᴴu − s v‖²); some singular value lies within that
+            distance of s.
+        energy: (low, high) of Σ_{i≤k} σ_i² / Σ σ_i², or None.
+        mass: (low, high) of Σ_{i≤k} σ_i / Σ σ_i.
+        rule: what was asked for.
+        met: whether the answer is proven to be what was asked for.
+        note: what else there is to say.
+        products: columns that A or Aᴴ was applied to for the certificate.
+    """
+
+    norm: float | None
+    frobenius: float
+    frobenius_exact: bool
+    spectral: float
+    spectral_lower: float
+    probability: float
+    residuals: np.ndarray
+    energy: tuple[float, float] | None
+    mass: tuple[float, float]
+    rule: str
+    met: bool
+    note: str = ""
+    products: int = 0
+
+    def __str__(self) -> str:
+        sign = "=" if self.frobenius_exact else "≤"
+        surely = "" if self.probability == 0 else f" (fails with probability {self.probability:g})"
+        lines = [
+            f"{self.rule}: " + ("met" if self.met else "NOT proven to be met"),
+            f"‖A − A_k‖_F {sign} {self.frobenius:.6g}"
+            + (f" of ‖A‖_F = {self.norm:.6g}" if self.norm is not None else ""),
+            f"{self.spectral_lower:.4g} ≤ ‖A − A_k‖₂ ≤ {self.spectral:.4g}{surely}",
+            f"residuals ≤ {self.residuals.max():.1e}",
+        ]
+        return "\n".join([*lines, self.note] if self.note else lines)
+
+    def in_units(self, unit: float) -> Certificate:
+        """The certificate of unit·A."""
+        if unit == 1:
+            return self
+        return replace(
+            self,
+            norm=None if self.norm is None else self.norm * unit,
+            frobenius=self.frobenius * unit,
+            spectral=self.spectral * unit,
+            spectral_lower=self.spectral_lower * unit,
+            residuals=self.residuals * unit,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as plain numbers and lists."""
+        return {
+            "rule": self.rule,
+            "met": self.met,
+            "norm": self.norm,
+            "frobenius": self.frobenius,
+            "frobenius_exact": self.frobenius_exact,
+            "spectral": self.spectral,
+            "spectral_lower": self.spectral_lower,
+            "failure_probability": self.probability,
+            "residuals": self.residuals.tolist(),
+            "energy": None if self.energy is None else list(self.energy),
+            "mass": list(self.mass),
+            "note": self.note,
+            "products": self.products,
+        }
+
+
+def rounding(source: Source, s: np.ndarray) -> float:
+    """What rounding can do to A − A_k and to its products: 8 ε √min(m, n) ‖A‖_F.
+
+    A x carries an error of about ε ‖A‖_F, of which there are three; the rotations of LAPACK's
+    decomposition add up like √n. For an operator √min(m, n) σ₁ replaces ‖A‖_F. What the source
+    knows of its own comes on top: many updates, or columns that nearly cancel with their means.
+    """
+    norm = math.sqrt(source.norm2 if source.norm2 is not None else min(source.shape)) * (
+        1.0 if source.norm2 is not None else float(s[0])
+    )
+    own = 8 * math.sqrt(min(source.shape)) * float(torch.finfo(source.dtype).eps) * norm
+    return own + source.noise
+
+
+def cancelled(source: Source) -> float:
+    """What rounding can do to ‖A‖_F² − Σs²: noise N does 2 ‖A‖_F N, without its √min(m, n)."""
+    assert source.norm2 is not None
+    own = 16 * float(torch.finfo(source.dtype).eps) * source.norm2
+    return own + 2 * math.sqrt(source.norm2 / min(source.shape)) * source.noise
+
+
+COLUMNS = 8
+
+
+def measured_residuals(kept: Triplets) -> np.ndarray:
+    assert kept.residuals is not None
+    return kept.residuals.double().cpu().numpy()
+
+
+def spectral_bounds(
+    source: Source,
+    found: Triplets,
+    rank: int,
+    noise: float,
+    seed: int,
+    probability: float,
+    sharp: float | None,
+) -> tuple[float, float, int]:
+    """Lower and upper bounds of ‖A − A_k‖₂, and the columns they cost.
+
+    Random columns judge E_K, behind all K triplets. With Aᴴu_i = s_i v_i + r_i for the K − k
+    triplets that are left out, A − A_k adds them to E_K, and
+    ‖A − A_k‖₂² ≤ max(s_{k+1}² + r², ‖E_K‖₂²) + r ‖E_K‖₂ with r² = Σ‖r_i‖²: a Hermitian 2 × 2
+    block matrix is no larger than its larger diagonal block plus its off-diagonal one.
+    """
+    dropped = found.values[rank:]
+    if found.values.shape[0] == min(source.shape):
+        remainder = (0.0, 0.0, 0)
+    else:
+        remainder = _remainder(source, found, seed, probability, sharp)
+    lower, upper, spent = remainder
+    lower, upper = max(lower - noise, 0.0), upper + noise
+    if not len(dropped):
+        return lower, upper, spent
+    first = float(dropped[0])
+    left_out = Triplets(
+        None if found.left is None else found.left[:, rank:],
+        dropped,
+        found.right[:, rank:],
+        None if found.residuals is None else found.residuals[rank:],
+    )
+    r = float(np.linalg.norm(measured_residuals(left_out) + noise))
+    above = math.sqrt(max((first + noise) ** 2 + r * r, upper * upper) + r * upper)
+    return max(first - noise, 0.0), above, spent
+
+
+def _remainder(
+    source: Source, found: Triplets, seed: int, probability: float, sharp: float | None
+) -> tuple[float, float, int]:
+    m, n = source.shape
+    flipped = n > m
+    E: Any = Remainder(source, found)
+    if flipped:
+        E = _Flipped(E)
+    if not source.probes:
+        assert source.norm2 is not None
+        rest = source.norm2 - float(found.values.double().square().sum())
+        return 0.0, math.sqrt(max(rest, 0.0) + cancelled(source)), 0
+    if min(m, n) <= 8 * COLUMNS:  # all of E is as cheap as a probe
+        eye = torch.eye(min(m, n), dtype=source.dtype, device=source.device)
+        norm = float(torch.linalg.matrix_norm(E.apply(eye), 2))
+        return norm, norm, min(m, n)
+    prober = Prober(
+        E, min(m, n), source.empty(), columns=COLUMNS, probability=probability, seed=seed
+    )
+    for _ in range(3):
+        prober.half_step()
+    probe = prober.bound()
+    # all bounds fail together, so one may go on until one is good
+    while (
+        (
+            probe.upper > 3 * probe.lower
+            or (sharp is not None and probe.lower < sharp < 1.02 * probe.upper)
+        )
+        and prober.step < (24 if sharp is not None else 6)
+        and not prober.full
+    ):
+        prober.half_step()
+        probe = prober.bound()
+    return probe.lower, probe.upper, probe.products
+
+
+class _Flipped:
+    def __init__(self, E: Remainder) -> None:
+        self.apply, self.adjoint = E.adjoint, E.apply
+
 
 PROBABILITY = 1e-6
 """Of a bound from random columns being wrong."""

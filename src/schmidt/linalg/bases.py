@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -87,3 +89,71 @@ def random_normal(n: int, b: int, like: Tensor, generator: torch.Generator) -> T
     """(n, b) of independent N(0, 1), complex with E|x|² = 1; drawn in float64 on the CPU."""
     dtype = torch.complex128 if like.is_complex() else torch.float64
     return torch.randn(n, b, dtype=dtype, generator=generator).to(like)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Orthonormal combinations of K nearly dependent columns, best determined first.
+
+    Attributes:
+        mix: (K, k); columns @ mix are orthonormal in the weighted inner product.
+        values: (N, k) √weight · columns @ mix, with orthonormal columns.
+        size: (k,) relative singular values, descending: rounding enters like ε/size.
+    """
+
+    mix: Tensor
+    values: Tensor
+    size: Tensor
+
+    def rank(self, tolerance: float) -> int:
+        """How many directions are better determined than ``tolerance``."""
+        return int((self.size > tolerance).sum())
+
+
+def span(
+    columns: Tensor,
+    *,
+    weights: Tensor | None = None,
+    cut: float = 1e-12,
+    constraints: Tensor | None = None,
+) -> Span:
+    """An orthonormal basis of the span of columns: scaling, QR, SVD of R, cut.
+
+    The Gram matrix is never formed: its whitening would lose half of the digits.
+
+    Args:
+        columns: (N, K), real or complex.
+        weights: (N,) of the inner product Σ w_n f_n* g_n; default one.
+        cut: relative size below which directions are dropped.
+        constraints: (c, K) linear functionals of the columns that must vanish on the basis.
+
+    Raises:
+        ValueError: columns that are all zero.
+
+    Cost: 2 N K² + O(K³).
+
+    Example:
+        >>> span(torch.tensor([[1.0, 1.0], [0.0, 0.0]])).values.shape
+        torch.Size([2, 1])
+    """
+    scaled = columns if weights is None else columns * weights.sqrt()[:, None]
+    norm = scaled.norm(dim=0)
+    alive = norm > 1e-150
+    scale = torch.where(alive, 1 / norm.clamp_min(1e-150), torch.zeros_like(norm))
+    scaled = scaled * scale
+    free: Tensor | None = None
+    if constraints is not None and len(constraints):
+        rows = constraints * scale
+        rows = rows[rows.norm(dim=1) > 0]
+        complete = torch.linalg.qr(rows.mH, mode="complete")[0]
+        free = complete[:, len(rows) :]
+        scaled = scaled @ free
+    q, r = torch.linalg.qr(scaled)
+    u, s, vh = torch.linalg.svd(r, full_matrices=False)
+    if not bool(s[0] > 0):
+        raise ValueError("all columns are zero")
+    keep = s > cut * s[0]
+    mix = vh[keep].mH / s[keep]
+    if free is not None:
+        mix = free @ mix
+    return Span(scale[:, None] * mix, q @ u[:, keep], s[keep] / s[0])

@@ -27,7 +27,7 @@ import torch
 from scipy.special import gammaincinv
 from torch import Tensor
 
-from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
+from schmidt.linalg.bases import extend, orthonormalize, random_normal
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.source import Source
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from schmidt.matrices.solvers.orthonormal import extend, orthonormalize
+from schmidt.linalg.bases import extend, orthonormalize
 
 EYE = torch.eye(8, dtype=torch.float64)
 

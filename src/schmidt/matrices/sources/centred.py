@@ -78,11 +78,15 @@ class Mapped(Source):
         self.norm2 = sum(squared_norm(block) for _, block in self.blocks())
 
     def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows as they are wanted, in the type of products."""
+        """Rows as they are wanted, in the type of products; each is gone with the next."""
+        room = torch.empty(0, dtype=double(self.dtype))
         for rows in slices(self.shape):
             block = view(self.array[rows])
             if self.mean is not None:  # rounded once, when the mean is gone
-                block = ((block - self.mean) / self.scale).to(self.dtype)
+                room = room if len(room) else torch.empty_like(block, dtype=room.dtype)
+                held = room[: len(block)]
+                torch.sub(block, self.mean, out=held)
+                block = held.div_(self.scale).to(self.dtype)
             yield rows, block
 
     def apply(self, X: Tensor) -> Tensor:
@@ -95,7 +99,7 @@ class Mapped(Source):
         return out
 
     def dense(self) -> Tensor:
-        return torch.cat([block for _, block in self.blocks()])
+        return torch.cat([block.clone() for _, block in self.blocks()])
 
 
 class Shift:
@@ -137,7 +141,7 @@ class Shift:
                 yield Centred(source, self.mean, self.divisor)
                 continue
             matrix = source.matrix * source.unit if source.unit != 1 else source.matrix
-            shifted = ((matrix - self.mean) / self.divisor).to(source.dtype)
+            shifted = (matrix - self.mean).div_(self.divisor).to(source.dtype)
             yield shifted if isinstance(given, Tensor) else shifted.numpy()
 
     def _sources(self) -> Iterator[tuple[Any, Source]]:

@@ -66,7 +66,9 @@ SAME = {
     "no newline at the end": lines(",").rstrip(),
     "separators at the ends": lines(",").replace(b"\n", b",\n"),
     "gzip": gzip.compress(lines(","), mtime=0),
-    "two gzip members": gzip.compress(lines(",")[:20], mtime=0) + gzip.compress(lines(",")[20:], mtime=0),
+    "two gzip members": b"".join(
+        gzip.compress(part, mtime=0) for part in (lines(",")[:20], lines(",")[20:])
+    ),
     "JSON rows": json.dumps(A.tolist()).encode(),
     "JSON records": pd.DataFrame(A).to_json(orient="records").encode(),
     "JSON columns": pd.DataFrame(A).to_json().encode(),

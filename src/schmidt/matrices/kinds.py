@@ -13,6 +13,7 @@ from torch import Tensor
 
 from schmidt.arrays import refuse_masked
 from schmidt.matrices.sources.centred import Mapped, Shift, centred, slices, wanted
+from schmidt.matrices.sources.entries import frame_values, plain
 from schmidt.matrices.sources.source import Dense, Operator, Source, Sparse
 
 READ = 2**26
@@ -52,7 +53,7 @@ def source_of(
         blocks = RowsOf(array)
     if blocks is None:
         return centred(_whole(A), center, scale)
-
+    blocks = _read(blocks)
     if not wanted(center, scale):
         return row_blocks(blocks, rank, seed)
     if isinstance(blocks, Iterator):
@@ -94,6 +95,24 @@ def _blocks_of(A: Any) -> Any:
     return None
 
 
+def _read(blocks: Any) -> Any:
+    """Blocks as arrays, tensors and sparse matrices."""
+    if isinstance(blocks, Iterator):
+        return map(_plain_block, blocks)
+    if callable(blocks):
+        return lambda: map(_plain_block, blocks())
+    return [_plain_block(block) for block in blocks]
+
+
+def _plain_block(block: Any) -> Any:
+    refuse_masked(block)
+    if isinstance(block, Tensor):
+        return plain(block) if block.layout is _strided() else block
+    if hasattr(block, "columns") and hasattr(block, "to_numpy"):
+        return frame_values(block)
+    return block
+
+
 class RowsOf:
     """Blocks of rows of an array in a file."""
 
@@ -116,7 +135,7 @@ class SparseTensor(Sparse):
         super().__init__(scipy.sparse.coo_array((values, (rows, columns)), shape=tuple(A.shape)))
 
     def give(self, result: Tensor) -> Any:
-        return result
+        return self.narrowed(result)
 
 
 def _is_blocks(A: Any) -> bool:

@@ -109,6 +109,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         found = svd(
             X, **rule, center=self.mean_, solver=self.solver, accuracy=self.accuracy, seed=self.seed
         )
+        assert isinstance(found.certificate, Certificate)
         self.certificate_ = found.certificate
         self.left_, self.singular_values_ = found.left, found.values
         self.components_ = np.ascontiguousarray(found.right.T)
@@ -353,14 +354,11 @@ def column_means_of(X: Any) -> np.ndarray:
     return np.asarray(column_means(source).numpy() * source.unit)
 
 
-def _norm(certificate: Any) -> float:
-    if isinstance(certificate, Certificate):
-        return float(certificate["norm"].high)
-    return float(certificate.norm)
+def _norm(certificate: Certificate) -> float:
+    known = certificate["norm"]
+    return float(known.low + known.high) / 2
 
 
-def _residual(certificate: Any) -> float:
+def _residual(certificate: Certificate) -> float:
     """‖AᴴU − V S‖_F of what ``fit`` found."""
-    if isinstance(certificate, Certificate):
-        return float(np.linalg.norm(certificate["residuals"].high))
-    return float(np.linalg.norm(certificate.residuals))
+    return float(np.linalg.norm(certificate["residuals"].high))

@@ -50,11 +50,24 @@ class Centred(Source):
         inner = self.source.adjoint(Y) - torch.outer(self.mean.conj().resolve_conj(), Y.sum(0))
         return inner / self.scale[:, None]
 
+    @property
+    def eps(self) -> float:
+        return self.source.eps
+
     def dense(self) -> Tensor:
         return (self.source.dense() - self.mean) / self.scale
 
     def wide(self) -> Source:
-        return Centred(self.source.wide(), *self._given)
+        other = Centred(self.source.wide(), *self._given)
+        other.unit = self.unit
+        return other
+
+    def scaled(self, factor: float) -> Source:
+        """The same in units that are ``factor`` times as large."""
+        mean, scale = self._given
+        other = Centred(self.source.scaled(factor), mean / factor, scale)  # type: ignore[attr-defined]
+        other.unit = self.unit * factor
+        return other
 
     def give(self, result: Tensor) -> Any:
         return self.source.give(result)
@@ -93,10 +106,10 @@ class Mapped(Source):
         return torch.cat([block @ X for _, block in self.blocks()])
 
     def adjoint(self, Y: Tensor) -> Tensor:
-        out = torch.zeros(self.shape[1], Y.shape[1], dtype=Y.dtype)
+        out = torch.zeros(self.shape[1], Y.shape[1], dtype=double(Y.dtype))
         for rows, block in self.blocks():
             out += block.mH @ Y[rows]
-        return out
+        return out.to(Y)
 
     def dense(self) -> Tensor:
         return torch.cat([block.clone() for _, block in self.blocks()])
@@ -138,7 +151,9 @@ class Shift:
         """The blocks, shifted: of the kind that they were."""
         for given, source in self._sources():
             if not isinstance(source, Dense):
-                yield Centred(source, self.mean, self.divisor)
+                block = Centred(source, self.mean / source.unit, self.divisor)
+                block.unit = source.unit
+                yield block
                 continue
             matrix = source.matrix * source.unit if source.unit != 1 else source.matrix
             shifted = (matrix - self.mean).div_(self.divisor).to(source.dtype)

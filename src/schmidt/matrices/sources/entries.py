@@ -69,7 +69,7 @@ def _block_squares(part: Tensor) -> float:
 
 
 def sound(A: Any) -> Any:
-    """A scipy sparse matrix, where every index lies within its shape.
+    """A scipy sparse matrix as it is, where every index lies within its shape.
 
     scipy believes indices: one out of range kills the process, a negative one is another entry.
 
@@ -77,20 +77,31 @@ def sound(A: Any) -> Any:
         ValueError: an index out of range, or parts that do not fit together.
     """
     if A.ndim != 2:
-        raise ValueError(f"expected a matrix, got an array of shape {A.shape}")
-    if A.format in ("csr", "csc", "bsr"):
-        A.check_format(full_check=True)
-    elif A.format == "coo":
-        for indices, side in zip((A.row, A.col), A.shape, strict=True):
+        raise ValueError(f"expected a matrix, got a sparse array of shape {A.shape}")
+    fault = ""
+    if A.format == "coo":
+        for axis, (indices, size) in enumerate(zip((A.row, A.col), A.shape, strict=True)):
             if len(indices) != len(A.data):
-                raise ValueError(f"{len(indices)} indices for {len(A.data)} values")
-            if len(indices) and not 0 <= indices.min() <= indices.max() < side:
-                raise ValueError(f"an index lies outside of the {A.shape[0]} × {A.shape[1]} matrix")
-    elif A.format == "dia":
-        if A.data.ndim != 2 or len(A.data) != len(A.offsets):
-            raise ValueError(f"{len(A.offsets)} diagonals for values of shape {A.data.shape}")
+                fault = f"it has {len(indices)} indices for {len(A.data)} values"
+            elif len(indices) and not 0 <= indices.min() <= indices.max() < size:
+                fault = f"indices of axis {axis} leave the range 0 … {size - 1}"
+    elif A.format in ("csr", "csc", "bsr"):
+        rows, columns = A.shape[::-1] if A.format == "csc" else A.shape
+        if A.format == "bsr":
+            rows, columns = rows // A.blocksize[0], columns // A.blocksize[1]
+        pointer, indices = A.indptr, A.indices
+        if len(pointer) != rows + 1 or pointer[0] != 0 or (np.diff(pointer) < 0).any():
+            fault = "its index pointer is not an increasing sequence from 0"
+        elif pointer[-1] > min(len(indices), len(A.data)):
+            fault = "its index pointer leaves the data"
+        elif len(indices) and not 0 <= indices.min() <= indices.max() < columns:
+            fault = f"indices leave the range 0 … {columns - 1}"
+    elif A.format == "dia" and (A.data.ndim != 2 or len(A.data) != len(A.offsets)):
+        fault = f"it has {len(A.offsets)} diagonals for values of shape {A.data.shape}"
     elif A.format == "lil":
         sound(A.tocsr())
+    if fault:
+        raise ValueError(f"the sparse matrix is damaged: {fault}")
     return A
 
 

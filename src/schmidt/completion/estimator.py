@@ -17,11 +17,12 @@ from schmidt.completion.entries import distinct, entries, numbers, pairs
 from schmidt.completion.fixed_rank import annealed_start, fixed_rank, row_model
 from schmidt.completion.ids import Ids, plain
 from schmidt.completion.model import Biases, LowRank, Model
-from schmidt.completion.observed import Observed, product_at
+from schmidt.completion.observed import Observed, only, product_at, unit_of
 from schmidt.completion.selection import (
     SMALL,
     Selection,
     SoftImpute,
+    clip_range,
     fit_given,
     refit,
     select,
@@ -182,7 +183,7 @@ class MatrixCompletion(BaseEstimator):
             X, columns, values, layout=layout, duplicates=self.duplicates
         )
         self._check(x)
-        unit = _unit(x.values)
+        unit = unit_of(x.values)
         limits = clip_range(self.clip, x.values)
         x = x.with_values(x.values / unit)
         start = starting_biases(x, self.biases, self.bias_penalty)
@@ -497,35 +498,3 @@ class MatrixCompletion(BaseEstimator):
     def _require_fitted(self) -> None:
         if not hasattr(self, "row_factors_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-
-
-def clip_range(clip: Any, values: np.ndarray) -> tuple[float, float] | None:
-    """The range that predictions are clipped to, or None."""
-    if clip is None:
-        return None
-    if isinstance(clip, str):
-        if clip != "auto":
-            raise ValueError(f"clip must be 'auto', a pair (low, high) or None; got {clip!r}")
-        if 2 * len(np.unique(values)) > len(values):
-            return None
-        return float(values.min()), float(values.max())
-    try:
-        low, high = (float(v) for v in clip)
-    except (TypeError, ValueError):
-        low = high = np.nan
-    if not low < high:
-        raise ValueError(f"clip must be (low, high) with low < high, got {clip!r}")
-    return low, high
-
-
-def only(x: Observed, rows: np.ndarray) -> Observed:
-    """The entries of some rows, renumbered in the order of ``rows`` (ascending)."""
-    among = np.isin(x.rows, rows)
-    renumbered = np.searchsorted(rows, x.rows[among])
-    return Observed.of(renumbered, x.columns[among], x.values[among], (len(rows), x.shape[1]))
-
-
-def _unit(values: np.ndarray) -> float:
-    """A power of four near the largest magnitude, so that neither squares nor roots lose digits."""
-    largest = float(np.abs(values).max())
-    return float(4.0 ** np.floor(np.frexp(largest)[1] / 2)) if largest else 1.0

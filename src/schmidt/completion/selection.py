@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -88,6 +89,25 @@ def fit_given(x: Observed, biases: Biases, penalty: float, method: SoftImpute) -
     """The model for one λ, from nothing."""
     start = Model(biases, LowRank.zero(x.shape))
     return method.solve(x, start, penalty, np.random.default_rng(method.seed))
+
+
+def clip_range(clip: Any, values: np.ndarray) -> tuple[float, float] | None:
+    """The range that predictions are clipped to, or None."""
+    if clip is None:
+        return None
+    if isinstance(clip, str):
+        if clip != "auto":
+            raise ValueError(f"clip must be 'auto', a pair (low, high) or None; got {clip!r}")
+        if 2 * len(np.unique(values)) > len(values):
+            return None
+        return float(values.min()), float(values.max())
+    try:
+        low, high = (float(v) for v in clip)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise ValueError(f"clip must be (low, high) with low < high, got {clip!r}")
+    return low, high
 
 
 @dataclass(frozen=True)

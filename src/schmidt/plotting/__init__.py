@@ -25,7 +25,7 @@ from schmidt.plotting.retrieval import (
     singular_values,
     truncation,
 )
-from schmidt.plotting.semantic import dimensions, semantic_map
+from schmidt.plotting.semantic import semantic_map
 from schmidt.plotting.side_by_side import errors, side_by_side
 from schmidt.plotting.spectra import bounds, complex_spectrum, orthogonality, spectrum
 from schmidt.plotting.style import finish
@@ -44,7 +44,6 @@ __all__ = [
     "complex_spectrum",
     "contact_sheet",
     "decay",
-    "dimensions",
     "errors",
     "fine_tuning_curves",
     "fine_tuning_results",

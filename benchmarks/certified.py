@@ -40,7 +40,7 @@ import torch
 import tyro
 
 from schmidt.problems import Problem, named, ritz
-from schmidt.problems.judged import numbers
+from schmidt.problems.solution import numbers
 from schmidt.storage import read_json, write_json
 
 PROBLEMS: dict[str, tuple[str, int | None]] = {

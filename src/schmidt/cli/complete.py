@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.cli.terminal import optional, plain_table
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _print(
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
-    table = plain_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
+    table = console_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
     if "method" in report:
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
@@ -186,7 +187,7 @@ def _print(
         )
     user = options.user or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
-    table = plain_table(["item", "prediction"], wrap=True)
+    table = console_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):
         table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)

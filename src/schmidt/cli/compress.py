@@ -18,8 +18,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
-from schmidt.cli.terminal import optional
 from schmidt.matrices.images import Compressed, compress
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import refuse_bomb
 

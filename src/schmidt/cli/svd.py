@@ -16,9 +16,9 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.matrix_files import read_matrix
-from schmidt.cli.terminal import optional
 from schmidt.factorization import Factorization
 from schmidt.matrices import Certificate, svd
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.experiments.reproduce import model
-from schmidt.experiments.reproduce.recipe import Recipe
+from schmidt.experiments.reproduce.model import Recipe
 from schmidt.operators.checkpoint import Progress
 from schmidt.operators.fit import Fit
 from schmidt.operators.form import Sample

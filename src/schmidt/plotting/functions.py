@@ -141,6 +141,7 @@ def function_curves(
         axis.set_title(labels[mode], fontsize=9)
         axis.margins(x=0)
         axis.tick_params(labelsize=7)
+        axis.set_xlim(x[0], x[-1])
         if mode + columns >= k:
             axis.set_xlabel(xlabel, fontsize=8)
             axis.tick_params(labelbottom=True)

@@ -67,6 +67,8 @@ def spectrum(
     shown = shown[np.isfinite(shown)]
     if len(shown) and shown.min() > 0 and shown.max() > 20 * shown.min():
         log_axis(axes[0])
+    else:
+        _not_too_near(axes[0], shown)
     axes[0].legend()
     if exact is not None:
         axes[1].set(ylabel="relative error", title="relative error")
@@ -74,6 +76,17 @@ def spectrum(
     for axis in axes:
         mode_axis(axis, k)
     return figure
+
+
+def _not_too_near(axis: Axes, shown: np.ndarray) -> None:
+    """No window that is narrower than a fifth of the values: its ticks would have no digits."""
+    axis.ticklabel_format(axis="y", useOffset=False)
+    if not len(shown):
+        return
+    (low, high), least = axis.get_ylim(), 0.2 * float(np.abs(shown).max())
+    if 0 < high - low < least:
+        middle = (low + high) / 2
+        axis.set_ylim(middle - least / 2, middle + least / 2)
 
 
 def _intervals(axis: Axes, modes: np.ndarray, values: np.ndarray, bounds: Bound) -> None:

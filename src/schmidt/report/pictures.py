@@ -130,9 +130,7 @@ def _on_a_line(solution: Solution, shown: int, labels: list[str]) -> dict[str, p
     learned, exact = solution.aligned(axis[:, None])
     learned, exact = learned[:, :shown], _first(exact, shown)
     out = {"functions.png": plotting.function_curves(axis, learned, exact, labels)}
-    potential = getattr(problem.form, "potential", None)
-    if potential is None:
-        potential = getattr(getattr(problem.form, "form", None), "potential", None)
+    potential = getattr(problem.form.unshifted, "potential", None)
     if potential is not None and solution.energies is not None:
         few = min(shown, LEVELS)
         with np.errstate(all="ignore"):

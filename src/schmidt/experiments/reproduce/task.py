@@ -6,17 +6,20 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from schmidt.experiments.reproduce import graphs, model
+import torch
+
+from schmidt.experiments.reproduce import model
 from schmidt.experiments.reproduce.judge import judge
 from schmidt.experiments.reproduce.memory import Meter
 from schmidt.experiments.reproduce.recipe import Recipe
+from schmidt.operators.checkpoint import exists
 from schmidt.operators.fit import Fit, fit
-from schmidt.operators.methods import DivergedError
+from schmidt.operators.methods import METHODS, DivergedError
 from schmidt.storage import read_json, write_json
 
 RESULT = "result.json"
@@ -84,13 +87,18 @@ def perform(task: Task, root: Path, report: Reporter | None = None) -> dict[str,
     return record
 
 
+def capturable(recipe: Recipe, method: str, device: str) -> bool:
+    """Whether the steps of a run can be recorded as CUDA graphs."""
+    return torch.device(device).type == "cuda" and METHODS[method](recipe.modes).capturable
+
+
 def _train(task: Task, folder: Path, report: Reporter | None) -> Fit:
     recipe = task.recipe
     settings = model.training(recipe, task.seed, task.device)
+    if capturable(recipe, task.method, task.device):
+        settings = replace(settings, compiled="graphs")
     every = max(1, recipe.steps // REPORTS)
     network = model.network(recipe, task.seed)
-    if graphs.usable(recipe, task.method, task.device):
-        return graphs.fit(recipe, task.method, network, settings, folder, report, every)
     calls = 0
 
     def monitor(right: Any, left: Any) -> dict[str, float]:
@@ -107,7 +115,7 @@ def _train(task: Task, folder: Path, report: Reporter | None) -> Fit:
         training=settings,
         settings={"recipe": recipe.plain()},
         checkpoint=folder,
-        resume=True,
+        resume=exists(folder),
         monitor=monitor,
         monitor_every=every,
         progress=False,

@@ -31,7 +31,7 @@ from sklearn.utils.extmath import randomized_svd
 from schmidt.matrices import svd
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import solve
-from schmidt.matrices.sources.units import in_units
+from schmidt.matrices.sources.source import in_units
 
 try:
     import fbpca

@@ -34,6 +34,34 @@ def test_bounds_know_what_lies_in_them_and_refuse_nonsense() -> None:
             Bound(low, high, failure)
 
 
+def test_ends_belong_to_a_bound_and_the_radius_is_half_its_width() -> None:
+    bound = Bound(1, 4)
+    assert 1.0 in bound
+    assert 4.0 in bound
+    assert bound.radius == 1.5
+    assert not bound.per_mode
+    many = Bound(np.array([1.0, 2.0]), np.array([4.0, 2.0]))
+    np.testing.assert_array_equal(many.radius, [1.5, 0])
+    assert Bound(-1, np.array([0.0, 1.0])).per_mode
+
+
+@pytest.mark.parametrize(
+    ("bound", "text"),
+    [
+        (Bound(2, 2), "2"),
+        (Bound(0, 2), "≤ 2"),
+        (Bound(high=2), "≤ 2"),
+        (Bound(low=2), "≥ 2"),
+        (Bound(1, 2), "[1, 2]"),
+        (Bound(-1, 2), "[-1, 2]"),
+        (Bound(0, 2, 1e-7), "≤ 2 (fails with probability 1e-07)"),
+        (Bound(np.array([1.0, 2.0]), np.array([3.0, 5.0])), "each within [1, 5]"),
+    ],
+)
+def test_bounds_say_what_they_know(bound: Bound, text: str) -> None:
+    assert str(bound) == text
+
+
 @pytest.mark.parametrize("failure", [0.0, FAILURE / 2, FAILURE])
 def test_what_is_proven_may_be_called_met(failure: float) -> None:
     assert Certificate({"spectral": Bound(0, 1, failure)}, met=True).met

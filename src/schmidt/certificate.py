@@ -52,9 +52,8 @@ class Bound:
     @property
     def radius(self) -> Any:
         """Half of the distance between low and high."""
-        return (np.asarray(self.high) - np.asarray(self.low)) / 2 if self.per_mode else (
-            (self.high - self.low) / 2
-        )  # fmt: skip
+        half = np.subtract(self.high, self.low) / 2
+        return half if self.per_mode else float(half)
 
     def __contains__(self, value: Any) -> bool:
         return bool(np.all((np.asarray(self.low) <= value) & (value <= np.asarray(self.high))))
@@ -78,9 +77,9 @@ class Bound:
             return f"{self.high:.6g}{surely}"
         if self.low in (-math.inf, 0.0):
             return f"≤ {self.high:.4g}{surely}"
-        return f"≥ {self.low:.4g}{surely}" if self.high == math.inf else (
-            f"[{self.low:.6g}, {self.high:.6g}]{surely}"
-        )  # fmt: skip
+        if self.high == math.inf:
+            return f"≥ {self.low:.4g}{surely}"
+        return f"[{self.low:.6g}, {self.high:.6g}]{surely}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and lists; what is infinite is None."""

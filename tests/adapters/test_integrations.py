@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
+import peft
 import pytest
 import torch
 import transformers
 from torch import Tensor, nn
 
-from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs
+from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs, lora_ga
 
 Build = Callable[..., nn.Module]
 Batch = dict[str, Tensor]
@@ -148,3 +149,100 @@ def test_accelerate(classifier: Build, dataset: list[Batch]) -> None:
             own.zero_grad()
     torch.testing.assert_close(weights(plain), weights(prepared))
     assert own.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == 1e-2 / 4
+
+
+def off(found: Tensor, expected: Tensor) -> float:
+    return float(((found - expected).norm() / expected.norm()).detach())
+
+
+def started(build: Build, batch: Batch, base: nn.Module | None = None) -> Any:
+    model = build()
+    if base is not None:
+        rest = {k: v for k, v in base.state_dict().items() if "lora_" not in k}
+        model.load_state_dict(rest, strict=False)
+    lora_ga(model, [batch])
+    return model
+
+
+def with_optimizer(model: Any, dataset: list[Batch], folder: Path, pro: bool, **more: Any) -> Any:
+    optimizers = (create_lorapro_optimizer(model, 1e-2), None) if pro else (None, None)
+    settings = arguments(folder, **{"learning_rate": 1e-2, **more})
+    return transformers.Trainer(
+        model=model,
+        args=settings,
+        train_dataset=dataset,
+        eval_dataset=dataset,
+        optimizers=optimizers,
+    )
+
+
+@pytest.mark.parametrize("pro", [False, True], ids=["AdamW", "LoRA-Pro"])
+def test_a_start_survives_save_and_resume(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path, pro: bool
+) -> None:
+    """The whole life of a run: 6 steps, or 3, a new process' model, and 3 more."""
+    straight = started(classifier, batch)
+    trainer = with_optimizer(straight, dataset, tmp_path / "a", pro)
+    trainer.train()
+    resumed = started(classifier, batch)
+    folder = str(tmp_path / "a" / "checkpoint-3")
+    again = with_optimizer(resumed, dataset, tmp_path / "b", pro)
+    again.train(resume_from_checkpoint=folder)
+    assert torch.equal(weights(straight), weights(resumed))
+    expected = straight.eval()(**batch).logits
+    assert off(resumed.eval()(**batch).logits, expected) == 0
+    trainer.save_model(str(tmp_path / "saved"))
+    for each in ("saved", "a/checkpoint-6", "b/checkpoint-6"):
+        loaded: Any = peft.PeftModel.from_pretrained(classifier().unload(), tmp_path / each)
+        assert off(loaded.eval()(**batch).logits, expected) <= 1e-6
+
+
+def test_a_start_survives_the_best_model_at_the_end(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path
+) -> None:
+    model = started(classifier, batch)
+    trainer = with_optimizer(
+        model,
+        dataset,
+        tmp_path,
+        False,
+        eval_strategy="steps",
+        eval_steps=3,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,  # so that the best is not the last
+    )
+    trainer.train()
+    best = trainer.state.best_model_checkpoint
+    assert best.endswith("checkpoint-3")
+    expected = model.eval()(**batch).logits
+    loaded: Any = peft.PeftModel.from_pretrained(classifier().unload(), best)
+    assert off(loaded.eval()(**batch).logits, expected) <= 1e-6
+
+
+def test_a_start_survives_accelerate(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path
+) -> None:
+    """save_state and load_state, and the steps after them."""
+    model = started(classifier, batch)
+    accelerator = accelerate.Accelerator(cpu=True)
+    optimizer: Any = create_lorapro_optimizer(model, 1e-2)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    results = []
+    for turn in range(2):
+        for _ in range(2):
+            optimizer.zero_grad()
+            accelerator.backward(prepared(**batch).loss)
+            optimizer.step()
+        if turn:
+            results.append(weights(model).clone())
+            accelerator.load_state(str(tmp_path / "state"))
+            optimizer.zero_grad()
+            for _ in range(2):
+                optimizer.zero_grad()
+                accelerator.backward(prepared(**batch).loss)
+                optimizer.step()
+            results.append(weights(model).clone())
+        else:
+            accelerator.save_state(str(tmp_path / "state"), safe_serialization=False)
+    assert torch.equal(*results)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import chi2, kstest
 
-from schmidt.matrices.certificate.probe import Prober, smallest_mass
+from schmidt.matrices.probe import Prober, smallest_mass
 
 
 class Diagonal:

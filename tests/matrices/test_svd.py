@@ -224,7 +224,7 @@ def test_strict_raises_and_keeps_the_result(planted: Planted) -> None:
 
 def test_a_wrong_answer_is_found_out(planted: Planted) -> None:
     """Without its second triplet, an answer's certificate says how much is missing."""
-    from schmidt.matrices.certificate.certify import certify
+    from schmidt.matrices.certify import certify
     from schmidt.matrices.kinds import source_of
     from schmidt.matrices.solvers.choice import solve
     from schmidt.matrices.solvers.triplets import Triplets

@@ -19,9 +19,9 @@ from schmidt.problems import (
     solve,
     train,
 )
-from schmidt.problems.hydrogen import states
+from schmidt.problems.box import well2d
+from schmidt.problems.hydrogen import states2d as states
 from schmidt.problems.problem import by_level
-from schmidt.problems.well import well2d
 
 LEARNED = [name for name in PROBLEMS if PROBLEMS[name]().network is not None]
 

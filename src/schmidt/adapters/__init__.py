@@ -12,7 +12,7 @@ from schmidt.adapters.delta import Delta, LayerDelta, lowrank_delta
 from schmidt.adapters.lora_ga import LayerStart, Start, lora_ga, model_loss, orthogonal_start
 from schmidt.adapters.lora_pro import LoRAPro, create_lorapro_optimizer
 from schmidt.adapters.pairs import Pair, Trainable, find_pairs, split_parameters
-from schmidt.adapters.saving import fold, merge, save_adapter
+from schmidt.adapters.start import hold_start, save_adapter
 
 __all__ = [
     "Delta",
@@ -29,12 +29,11 @@ __all__ = [
     "create_lorapro_optimizer",
     "decoder_shapes",
     "find_pairs",
-    "fold",
+    "hold_start",
     "linear_shapes",
     "lora_ga",
     "lowrank_delta",
     "memory_table",
-    "merge",
     "merge_report",
     "model_loss",
     "orthogonal_start",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.adapters.delta import weight_matrices
-from schmidt.adapters.saving import weights
+from schmidt.adapters.pairs import factors_of
 
 SHARES = (0.9, 0.99)
 
@@ -131,12 +131,12 @@ def _of_adapters(model: nn.Module) -> Iterator[tuple[str, LayerChange]]:
         layer: Any = module
         if not hasattr(layer, "merged_adapters"):  # whole models have active_adapters, too
             continue
-        active = [a for a in layer.active_adapters if weights(layer, a)]
+        active = [a for a in layer.active_adapters if factors_of(layer, a)]
         if not active:
             continue
         if layer.merged_adapters:
             raise ValueError(f"{name} is merged; call model.unmerge_adapter() first")
-        pairs = [(layer.scaling[a], *weights(layer, a)) for a in active]
+        pairs = [(layer.scaling[a], *factors_of(layer, a)) for a in active]
         if any(B.flatten(1).shape[1] != len(A) for _, A, B in pairs):
             continue  # factors of several weights: groups, experts
         right = torch.cat([A.flatten(1).double() for _, A, _ in pairs])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters.saving import write_adapter
+from schmidt.adapters.start import write_adapter
 from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from schmidt.adapters.delta import Method, leading
 from schmidt.adapters.gradients import Loss, as_batches, mean_gradients, unsupported
 from schmidt.adapters.pairs import Pair, find_pairs
-from schmidt.adapters.saving import SUFFIX, adapter_of, carry, peft_model
+from schmidt.adapters.start import Factors, adapter_of, begin, has_start, peft_model
 
 GAMMA = 16.0
-Factors = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,11 @@ class Start:
 
     Attributes:
         adapter: the adapter that is trained.
-        offset: the frozen adapter that holds A0 and −B0; see :mod:`schmidt.adapters.saving`.
         layers: by name, the layers that were started.
         skipped: by name, why the others keep the start that they had.
     """
 
     adapter: str
-    offset: str
     layers: Mapping[str, LayerStart]
     skipped: Mapping[str, str]
 
@@ -81,9 +78,10 @@ def lora_ga(
     """Start the LoRA adapter of a PEFT model at the leading singular vectors of its gradient.
 
     Call it on a fresh adapter, before the optimizer is made. The function of the model does not
-    change, and neither do the base weights, which may be quantised: a second, frozen adapter holds
-    the difference. Save the result with :func:`~schmidt.adapters.save_adapter`, not with
-    ``save_pretrained``, which writes both adapters, each useless alone.
+    change, and neither do the base weights, which may be quantised: the adapter becomes one of rank
+    2r, [B, −B0][A; A0], of which the first halves are trained (:mod:`schmidt.adapters.start`). To
+    everything else – PEFT, the Trainer, TRL – it is an ordinary adapter: it is saved, loaded,
+    copied, merged and switched as a whole.
 
     Args:
         model: what ``peft.get_peft_model`` returns.
@@ -184,18 +182,17 @@ def _begin(
 ) -> Start:
     if not factors:
         raise ValueError(f"no layer could be started: {dict(skipped)}")
-    with torch.no_grad():
-        for name, (A, B) in factors.items():
-            pair = pairs[name]
-            pair.A.copy_(pair.as_A(A.contiguous()))
-            pair.B.copy_(pair.as_B(B.contiguous()))
-    offset = carry(model, adapter, [pairs[name] for name in factors])
-    return Start(adapter, offset, starts, skipped)
+    placed = {}
+    for name, (A, B) in factors.items():
+        pair = pairs[name]
+        placed[_layer(pair)] = pair.as_A(A.contiguous()), pair.as_B(B.contiguous())
+    begin(model, adapter, placed)
+    return Start(adapter, starts, skipped)
 
 
 def _fresh_pairs(model: Any, adapter: str) -> dict[str, Pair]:
     """The trainable pairs of the adapter, by the names of their layers."""
-    if adapter + SUFFIX in model.peft_config:
+    if has_start(model, adapter):
         raise ValueError(
             f"the adapter {adapter!r} has a start already; make a new one with peft.get_peft_model"
         )

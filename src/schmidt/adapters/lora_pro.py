@@ -70,6 +70,7 @@ def described(pair: Pair) -> dict[str, Any]:
         "kind": pair.kind,
         "blocks": pair.blocks,
         "shapes": [list(pair.A.shape), list(pair.B.shape)],
+        "start": pair.start,
     }
 
 
@@ -88,7 +89,17 @@ def pairs_of(group: dict[str, Any]) -> list[Pair]:
                 f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened "
                 "(FSDP1, DeepSpeed ZeRO-3)? Use FSDP2 (fully_shard) or DDP"
             )
-        found.append(Pair(entry["name"], A, B, entry["scaling"], entry["kind"], entry["blocks"]))
+        found.append(
+            Pair(
+                entry["name"],
+                A,
+                B,
+                entry["scaling"],
+                entry["kind"],
+                entry["blocks"],
+                start=entry["start"],
+            )
+        )
     return found
 
 
@@ -100,7 +111,15 @@ def check_saved(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> Non
             "this is not the state of a LoRA-Pro optimizer; start it anew from the model's weights"
         )
     ours, theirs = ([(e["name"], e["shapes"]) for e in g["pairs"]] for g in (groups[0], saved[0]))
-    if ours != theirs:
+    if ours == theirs:
+        here, there = ([e.get("start", 0) for e in g["pairs"]] for g in (groups[0], saved[0]))
+        if here != there:
+            raise ValueError(
+                "the state is of adapters with a start, and the start is not held here, or the "
+                "other way round; repeat lora_ga, or call hold_start(model), before the optimizer "
+                "is made"
+            )
+    else:
         differ = [f"{a} here, {b} saved" for a, b in zip(ours, theirs, strict=False) if a != b]
         count = f"{len(ours)} pairs here, {len(theirs)} saved"
         raise ValueError(

@@ -49,13 +49,16 @@ class Bucket:
             parts = stack.split([s[key].shape[0] for s in self.states])
             torch._foreach_copy_([s[key] for s in self.states], list(parts))
 
-    def add(self, D: Directions, keep: float | Tensor) -> None:
-        """A ← keep·A + D_A and B ← keep·B + D_B, each pair in the dtype of its factors."""
+    def add(self, D: Directions, keep: float) -> None:
+        """A ← keep·A + D_A and B ← keep·B + D_B, each pair in the dtype of its factors.
+
+        A start shrinks along: what decays is the change of the weight, s(BA − B0A0).
+        """
         blocks = [pair.blocks for pair in self.pairs]
         new_A, new_B = keep * self.frames.A + D.A, keep * self.frames.B + D.B
         for pair, A, B in zip(self.pairs, new_A.split(blocks), new_B.split(blocks), strict=True):
-            write(pair.A, pair.as_A(A))
-            write(pair.B, pair.as_B(B))
+            write(pair.A, pair.as_A(A, keep))
+            write(pair.B, pair.as_B(B, keep))
 
 
 def factors(pairs: Iterable[Pair], damping: float) -> Frames:

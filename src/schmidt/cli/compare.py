@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from schmidt.cli.pictures import draw, draw_beside
-from schmidt.cli.terminal import plain_table
 from schmidt.operators.ritz import relative_scale
 from schmidt.problems import Problem, RitzSolution, Solution, named, ritz, train
+from schmidt.report import console_table
+from schmidt.report.pictures import draw, draw_beside
 from schmidt.storage import write_json
 
 
@@ -113,7 +113,7 @@ def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.
     first = next(iter(solutions.values()))
     problem, exact = first.problem, first.exact
     names = [column for name in solutions for column in _columns(name, solutions[name])]
-    table = plain_table(
+    table = console_table(
         ["mode", *(["exact"] if exact is not None else []), *names], labels=False, wrap=True
     )
     for i in range(first.modes):
@@ -125,7 +125,7 @@ def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.
             cells.append(_error(errors[name][i]) if exact is not None else f"{s.values[i]:.6g}")
             if isinstance(s, RitzSolution):
                 size = s.sizes(s.values)[i]
-                cells.append(f"± {_error(s.ritz.certificate.radius[i] / size)}")
+                cells.append(f"± {_error(s.ritz.radius[i] / size)}")
         table.add_row(*cells)
     return table
 
@@ -139,7 +139,7 @@ def _columns(name: str, solution: Solution | RitzSolution) -> list[str]:
 def _measures(
     solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]
 ) -> Table:
-    table = plain_table(
+    table = console_table(
         ["", "mean relative error", "subspace distance", "orthogonality", "seconds"], wrap=True
     )
     for name, s in solutions.items():

@@ -9,19 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.completion_pictures import draw_completion
+from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.cli.terminal import optional, plain_table
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
-    from schmidt.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion, Selection
 
 NO_LOW_RANK = 1e12
+LARGEST = 1000
+LABELS = {"biases": "chosen: biases only", "soft-impute": "chosen", "fixed-rank": "chosen"}
 NAMES = {
     "biases": "biases only",
     "soft-impute": "softImpute, first terms",
@@ -88,7 +92,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     write_json(out / "report.json", report)
     if options.json is not None:
         write_json(options.json, report)
-    pictures = [path.name for path in draw_completion(model, data, out)]
+    pictures = [path.name for path in _draw(model, data, out)]
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: predictions.csv, model.safetensors, report.json"
         + "".join(f", {name}" for name in pictures)
@@ -126,7 +130,7 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
                 }
                 for step in choice.path.steps
             ],
-            "fixed_rank": [] if choice.trial is None else list(choice.trial.tried),
+            "fixed_rank": [] if choice.fit is None else list(choice.fit.tried),
         }
     if data.hidden is not None:
         report |= _against_truth(data, model)
@@ -157,7 +161,7 @@ def _print(
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
-    table = plain_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
+    table = console_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
     if "method" in report:
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
@@ -183,7 +187,7 @@ def _print(
         )
     user = options.user or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
-    table = plain_table(["item", "prediction"], wrap=True)
+    table = console_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):
         table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)
@@ -198,3 +202,54 @@ def _predictions(model: MatrixCompletion, top: int, every: bool) -> bytes:
     for user in model.row_ids_.labels:
         writer.writerows((user, i, f"{s:.4f}") for i, s in model.recommend(user, count))
     return buffer.getvalue().encode()
+
+
+def _draw(model: MatrixCompletion, data: Ratings, out: Path) -> list[Path]:
+    """The λ path, and the matrix before and after where it is small enough to be seen."""
+    figures: dict[str, plotting.Figure] = {}
+    choice = model.choice_
+    if choice is not None:
+        figures["path.png"] = _path(choice)
+    if max(len(model.row_ids_), len(model.column_ids_)) <= LARGEST:
+        figures["matrix.png"] = _matrix(model, data)
+    for file, figure in figures.items():
+        plotting.finish(figure, out / file)
+    return [out / file for file in figures]
+
+
+def _path(choice: Selection) -> plotting.Figure:
+    path, fit = choice.path, choice.fit
+    if path.penalty is None:
+        penalty = path.steps[0].penalty
+    else:
+        penalty = path.penalty if fit is None else fit.penalty
+    rank = f", rank {path.rank}" if path.rank else ""
+    return plotting.penalty_path(
+        [step.penalty for step in path.steps],
+        [step.error for step in path.steps],
+        [float(step.errors.min()) for step in path.steps],
+        [step.rank for step in path.steps],
+        path.bias_error,
+        (LABELS[choice.method] + rank, penalty, choice.error),
+        () if fit is None else fit.tried,
+    )
+
+
+def _matrix(model: MatrixCompletion, data: Ratings) -> plotting.Figure:
+    """Rows and columns in the order of their mean prediction, which shows what they share."""
+    full = model.reconstruct()
+    rows, columns = np.argsort(-full.mean(1)), np.argsort(-full.mean(0))
+
+    def filled(*triples: tuple[list[str], list[str], np.ndarray]) -> np.ndarray:
+        matrix = np.full(full.shape, np.nan)
+        for users, items, values in triples:
+            r, c = model.row_ids_.find(users), model.column_ids_.find(items)
+            known = (r >= 0) & (c >= 0)
+            matrix[r[known], c[known]] = values[known]
+        return matrix[np.ix_(rows, columns)]
+
+    shown = (data.users, data.items, data.values)
+    panels = {"observed": filled(shown), "completed": full[np.ix_(rows, columns)]}
+    if data.hidden is not None:
+        panels["truth"] = filled(shown, data.hidden)
+    return plotting.completed(panels, (float(data.values.min()), float(data.values.max())))

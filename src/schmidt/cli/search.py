@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
-from schmidt.cli.terminal import optional
 from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
+from schmidt.report.terminal import optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:

@@ -11,9 +11,6 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.pictures import draw
-from schmidt.cli.report import print_report
-from schmidt.cli.terminal import optional
 from schmidt.operators.methods import METHODS
 from schmidt.problems import (
     Problem,
@@ -26,6 +23,9 @@ from schmidt.problems import (
     ritz,
     train,
 )
+from schmidt.report.pictures import draw
+from schmidt.report.solutions import print_report
+from schmidt.report.terminal import optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -227,4 +227,4 @@ def _write(solution: Solution | RitzSolution, out: Path, json_file: Path | None)
     if isinstance(solution, Solution):
         solution.learned.save(out / "functions.safetensors")
     elif solution.ritz.form.self_adjoint is True:
-        solution.factorization.save(out / "functions.safetensors")
+        solution.eigenpairs.save(out / "functions.safetensors")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,10 +16,11 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.matrix_files import read_matrix
-from schmidt.cli.terminal import optional
 from schmidt.factorization import Factorization
 from schmidt.matrices import Certificate, svd
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
+from schmidt.tables import TableOptions
 
 SHOWN = 12
 
@@ -28,7 +30,10 @@ class SvdOptions:
     """Which matrix, how many terms, and where to put them."""
 
     file: tyro.conf.Positional[Path]
-    """.npy, .npz (numpy or scipy.sparse), .mtx or .csv."""
+    """.npy, .npz (numpy or scipy.sparse), .mtx, or a table (.csv, .tsv, .parquet, .json, …);
+    .gz of any of them; "-" reads standard input."""
+    table: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
+    """How to read a table."""
     rank: Annotated[int | None, optional("INT", "10, unless --tol, --energy or --mass")] = None
     """Number of terms."""
     tol: Annotated[float | None, optional("FLOAT")] = None
@@ -63,8 +68,8 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     Prints singular values with residuals, the exact Frobenius error where it is known, and bounds
     of the spectral error with the probability that they fail.
     """
-    console = Console()
-    A = read_matrix(options.file)
+    A, understood = read_matrix(options.file, options.table)
+    print(understood, file=sys.stderr)
     rules = (options.rank, options.tol, options.energy, options.mass)
     found = svd(
         A,
@@ -81,16 +86,18 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
         strict=options.strict,
     )
     shape = found.left.shape[0], found.right.shape[0]
-    kind = str(found.left.dtype)
+    name = "stdin" if str(options.file) == "-" else options.file.name
+    out = options.out or Path("schmidt-out") / f"svd-{Path(name).stem}"
+    _write(found, out, options.json, shape)
+    # printed last: whoever reads may stop reading
+    console = Console()
     console.print(
-        f"[bold]{escape(options.file.name)}[/]: {shape[0]} × {shape[1]}, {kind}, "
+        f"[bold]{escape(name)}[/]: {shape[0]} × {shape[1]}, {found.left.dtype}, "
         f"solver {found.settings['solver']}",
         highlight=False,
     )
     console.print(_table(found))
     _print_certificate(console, found.certificate, found.rank)
-    out = options.out or Path("schmidt-out") / f"svd-{options.file.stem}"
-    _write(found, out, options.json, shape)
     console.print(f"\nin [bold]{escape(str(out))}[/]: factors.npz, report.json, spectrum.png")
     return 0
 

@@ -12,10 +12,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certificate.certificate import Certificate
+from schmidt.matrices.certify import Certificate
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.solvers.incremental import Incremental
-from schmidt.matrices.solvers.power import power_iteration
+from schmidt.matrices.solvers.blocks import Incremental
+from schmidt.matrices.solvers.krylov import power_iteration
 from schmidt.matrices.sources.centred import Centred, centred, column_means
 from schmidt.matrices.sources.entries import squared_norm
 from schmidt.matrices.sources.source import Dense, Source

@@ -9,15 +9,13 @@ import torch
 
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certificate.certificate import Certificate
-from schmidt.matrices.certificate.certify import certify
+from schmidt.matrices.certify import Certificate, certify
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import SOLVERS, solve
 from schmidt.matrices.solvers.krylov import NotConvergedError
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.centred import centred
-from schmidt.matrices.sources.source import Source
-from schmidt.matrices.sources.units import in_units
+from schmidt.matrices.sources.source import Source, in_units
 from schmidt.rank import RankRule, rank_rule
 
 FIRST = 32

@@ -52,7 +52,6 @@ from schmidt.operators.networks import (
 from schmidt.operators.nystrom import nystrom
 from schmidt.operators.ritz import (
     BoxSpace,
-    Certificate,
     CoulombSpace,
     EuclideanSpace,
     NormalSpace,
@@ -81,7 +80,6 @@ __all__ = [
     "BoundedInputs",
     "BoxMask",
     "BoxSpace",
-    "Certificate",
     "ConvectionDiffusion",
     "CoulombSpace",
     "Data",

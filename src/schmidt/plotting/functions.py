@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -93,4 +93,42 @@ def function_curves(
         axis.set_title(labels[mode], fontsize=9)
         axis.set_yticks([])
     axes.flat[0].legend(fontsize=8)
+    return figure
+
+
+@styled
+def side_by_side(
+    rows: Mapping[str, Sequence[np.ndarray]],
+    extents: Sequence[tuple[float, float]],
+    labels: Sequence[str],
+    overlaps: Mapping[str, np.ndarray] | None = None,
+) -> Figure:
+    """Functions of two coordinates: one row per answer, one column per mode.
+
+    Args:
+        rows: name → up to k arrays (n, n) on square grids, first axis x.
+        extents: k pairs (low, high), the windows of the grids.
+        labels: k titles.
+        overlaps: name → Gram matrix of its normalised functions, drawn at the end of its row.
+    """
+    k, extra = len(labels), int(bool(overlaps))
+    figure = new_figure(0.95 * (k + extra) + 0.6, 1.0 * len(rows) + 0.35)
+    axes = figure.subplots(len(rows), k + extra, squeeze=False)
+    for (name, images), line in zip(rows.items(), axes, strict=True):
+        for axis, values, extent in zip(line, images, extents, strict=False):
+            image(axis, values, extent)
+        for axis in line[len(images) :]:
+            axis.set_axis_off()
+        line[0].set_ylabel(name, fontsize=8)
+        if overlaps and name in overlaps:
+            line[k].set_axis_on()
+            size = np.abs(overlaps[name])
+            line[k].imshow(size, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+            line[k].set(xticks=[], yticks=[])
+            for spine in line[k].spines.values():
+                spine.set(visible=True, color="#cbd2d9")
+    for axis, label in zip(axes[0], labels, strict=False):
+        axis.set_title(label, fontsize=7.5)
+    if overlaps:
+        axes[0, k].set_title("overlaps", fontsize=7.5)
     return figure

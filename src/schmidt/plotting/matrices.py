@@ -46,7 +46,8 @@ def decay(
     for k in marks:
         axis.axvline(k, color=GREY, lw=0.9, ls="--", zorder=0)
         axis.text(k, 1.01, str(k), transform=top, ha="center", va="bottom", fontsize=8)
-    axis.set(xlabel="index", ylabel="singular value", yscale="log")
+    scale = "log" if any(np.max(v, initial=0) > 0 for v in values.values()) else "linear"
+    axis.set(xlabel="index", ylabel="singular value", yscale=scale)
     axis.set_title(title, pad=16 if marks else 6)
     axis.grid(axis="y", color="#e4e7eb")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -1,4 +1,4 @@
-"""Values: beside exact ones, with their bounds, and how orthogonal their functions are."""
+"""Values: beside exact ones, with their bounds and errors; and how orthogonal functions are."""
 
 from __future__ import annotations
 
@@ -110,4 +110,22 @@ def orthogonality(gram: np.ndarray, score: float) -> Figure:
     bar = figure.colorbar(image, ax=axis, ticks=[-6, -4, -2, 0], shrink=0.9)
     bar.ax.set_yticklabels(["$10^{-6}$", "$10^{-4}$", "$10^{-2}$", "1"])
     bar.set_label("|⟨f$_i$|f$_j$⟩|")
+    return figure
+
+
+@styled
+def errors(found: Mapping[str, np.ndarray], title: str = "relative error of the values") -> Figure:
+    """Relative errors per mode of several answers, on a logarithmic scale."""
+    figure = new_figure(7.2, 3.8)
+    axis = figure.subplots()
+    for i, (name, error) in enumerate(found.items()):
+        modes = np.arange(1, len(error) + 1)
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        axis.plot(
+            modes, np.maximum(error, 1e-16), marker, ms=5, color=colour, mfc="none", label=name
+        )
+    axis.set(xlabel="mode", ylabel="|value − exact| / |exact|", yscale="log", title=title)
+    axis.grid(axis="y", color="#e4e7eb")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend()
     return figure

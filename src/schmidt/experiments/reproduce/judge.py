@@ -17,7 +17,7 @@ from torch import Tensor
 
 from schmidt.compare import compare, degenerate_groups, gram, procrustes, relative_errors
 from schmidt.experiments.reproduce import model
-from schmidt.experiments.reproduce.recipe import Recipe
+from schmidt.experiments.reproduce.model import Recipe
 from schmidt.operators.fit import Fit
 from schmidt.operators.jet import Function
 from schmidt.operators.spectrum import (
@@ -28,8 +28,8 @@ from schmidt.operators.spectrum import (
     rayleigh_ritz,
     spectrum,
 )
-from schmidt.problems.judged import numbers
 from schmidt.problems.problem import Problem
+from schmidt.problems.solution import numbers
 from schmidt.storage import read_tensors, write_tensors
 
 PICTURES = "pictures.safetensors"

@@ -17,11 +17,81 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from schmidt.matrices.solvers.incremental import Incremental
-from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.solvers.choice import solve
+from schmidt.matrices.solvers.triplets import Triplets, lapack
 from schmidt.matrices.sources.entries import double, squared_norm
-from schmidt.matrices.sources.source import Dense, Source, Sparse
-from schmidt.matrices.sources.units import unit_of
+from schmidt.matrices.sources.source import Dense, Source, Sparse, unit_of
+
+
+class Incremental:
+    """Singular values and right vectors of all rows so far, in float64, at most ``size`` of them.
+
+    Args:
+        size: l, the number that is kept.
+        accuracy: of batches that are not dense.
+        seed: of those.
+    """
+
+    def __init__(self, size: int, *, accuracy: float = 1e-10, seed: int = 0) -> None:
+        self.size, self.accuracy, self.seed = size, accuracy, seed
+        self.updates = 0
+        self.values: Tensor | None = None
+        self.right: Tensor | None = None
+
+    def update(self, batch: Source, extra: Tensor | None = None) -> Tensor:
+        """Take in a batch (r, n), and rows ``extra`` (e, n) that stand between it and the old ones.
+
+        Returns:
+            The rotation (l_old + e + r, l_new): the left vectors of the stack, in float64.
+        """
+        batch, rows = batch.wide(), []
+        if self.values is not None:
+            assert self.right is not None
+            rows.append(self.values[:, None] * self.right.mH)
+        if extra is not None:
+            rows.append(extra.to(batch.dtype))
+        if isinstance(batch, Dense):
+            stack: Source = Dense(torch.cat([*rows, batch.matrix]).resolve_conj())
+        elif rows:
+            stack = Stacked(torch.cat(rows).resolve_conj(), batch)
+        else:
+            stack = batch
+        wanted = min(self.size, stack.small)
+        found = self._leading(stack, wanted).truncate(wanted)
+        self.values, self.right = found.values, found.right.resolve_conj()
+        self.updates += 1
+        return found.left
+
+    def _leading(self, stack: Source, wanted: int) -> Triplets:
+        if isinstance(stack, Dense):
+            m, n = stack.shape
+            if n > 2 * m:
+                return lapack(Dense(stack.matrix.mH.resolve_conj()), wanted).adjoint
+            return lapack(stack, wanted)
+        return solve(stack, wanted, accuracy=self.accuracy, seed=self.seed)
+
+
+class Stacked(Source):
+    """[top; bottom] with few dense rows on top."""
+
+    structure = "sparse"
+
+    def __init__(self, top: Tensor, bottom: Source) -> None:
+        self.top, self.bottom = top, bottom
+        self.shape = (len(top) + bottom.shape[0], bottom.shape[1])
+        self.dtype, self.device = bottom.dtype, bottom.device
+        self.norm2 = None
+
+    def apply(self, X: Tensor) -> Tensor:
+        return torch.cat([self.top @ X, self.bottom.apply(X)])
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        head, tail = Y[: len(self.top)], Y[len(self.top) :]
+        return self.top.mH @ head + self.bottom.adjoint(tail.contiguous())
+
+    def give(self, result: Tensor) -> Any:
+        return self.bottom.give(result)
+
 
 WIDE = 2048
 """Columns up to which the triangular factor of all rows is kept, (n, n)."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from schmidt.matrices.solvers.engines import lanczos, lobpcg
 from schmidt.matrices.solvers.krylov import NotConvergedError, block_krylov
-from schmidt.matrices.solvers.lanczos import lanczos
-from schmidt.matrices.solvers.lapack import lapack
-from schmidt.matrices.solvers.lobpcg import lobpcg
-from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.matrices.solvers.triplets import Triplets, lapack
 from schmidt.matrices.sources.source import Source, tall
 
 SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.linalg.bases import extend, orthonormalize, random_normal
 from schmidt.matrices.solvers.krylov import (
     Columns,
     NotConvergedError,
@@ -18,11 +19,9 @@ from schmidt.matrices.solvers.krylov import (
     block_size,
     converged,
 )
-from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.entries import checked
-from schmidt.matrices.sources.source import Source
-from schmidt.matrices.sources.units import unit_of
+from schmidt.matrices.sources.source import Source, unit_of
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from schmidt.arrays import tensor
 from schmidt.matrices.sources.entries import double, squared_norm
-from schmidt.matrices.sources.source import Dense, Source, Sparse
-from schmidt.matrices.sources.units import InUnits, norm_of
+from schmidt.matrices.sources.source import Dense, InUnits, Source, Sparse, norm_of
 
 CHUNK = 4096
 """Rows of a dense matrix that are in double precision at a time."""

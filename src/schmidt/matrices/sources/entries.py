@@ -58,6 +58,32 @@ def _block_squares(part: Tensor) -> float:
     return float(part.double().square().sum())
 
 
+def sound(A: Any) -> Any:
+    """A scipy sparse matrix, where every index lies within its shape.
+
+    scipy believes indices: one out of range kills the process, a negative one is another entry.
+
+    Raises:
+        ValueError: an index out of range, or parts that do not fit together.
+    """
+    if A.ndim != 2:
+        raise ValueError(f"expected a matrix, got an array of shape {A.shape}")
+    if A.format in ("csr", "csc", "bsr"):
+        A.check_format(full_check=True)
+    elif A.format == "coo":
+        for indices, side in zip((A.row, A.col), A.shape, strict=True):
+            if len(indices) != len(A.data):
+                raise ValueError(f"{len(indices)} indices for {len(A.data)} values")
+            if len(indices) and not 0 <= indices.min() <= indices.max() < side:
+                raise ValueError(f"an index lies outside of the {A.shape[0]} × {A.shape[1]} matrix")
+    elif A.format == "dia":
+        if A.data.ndim != 2 or len(A.data) != len(A.offsets):
+            raise ValueError(f"{len(A.offsets)} diagonals for values of shape {A.data.shape}")
+    elif A.format == "lil":
+        sound(A.tocsr())
+    return A
+
+
 def double(dtype: torch.dtype) -> torch.dtype:
     """float64, or complex128 for complex types."""
     return torch.complex128 if dtype.is_complex else torch.float64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -15,21 +16,34 @@ from schmidt.operators.jet import Function
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.certify import certify, jumps
 from schmidt.operators.ritz.collocation import by_level, collocate, refine, residuals, signed
-from schmidt.operators.ritz.result import Ritz
+from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.search import Search, Trial
-from schmidt.operators.ritz.spaces import Choice, Space, confining
+from schmidt.operators.ritz.spaces import FeatureChoice, Space, confining
 from schmidt.operators.spectrum import Functions
+from schmidt.parameters import SEED, Number, check
 from schmidt.progress import Interruptible, progress_bar
 
 CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}
 MANY = 2**12
 REFINE_POINTS = 2**16
+SOMEWHERE = (
+    "index not proven: each interval holds a point of the spectrum, but a state that resembles no "
+    "feature is not seen"
+)
+NOWHERE = "not self-adjoint: a residual ε moves a value by about condition · ε; it is no bound"
+SETTINGS = {
+    "modes": Number(1, whole=True),
+    "budget": Number(0, open="low", none=True, advice="units of work, about seconds of one core"),
+    "seconds": Number(0, open="low", none=True),
+    "rtol": Number(0, open="low"),
+    "seed": SEED,
+}
 
 
 def default_budget(dim: int, modes: int) -> float:
-    """Seconds that usually suffice on two cores."""
-    seconds, per_mode = {1: (5.0, 0.25), 2: (20.0, 0.25), 3: (25.0, 0.5)}.get(dim, (40.0, 2.0))
-    return seconds + per_mode * max(0, modes - (20 if dim > 3 else 30))
+    """Units of work (:func:`schmidt.operators.ritz.search.work`) that usually suffice."""
+    units, per_mode = {1: (5.0, 0.25), 2: (20.0, 0.25), 3: (25.0, 0.5)}.get(dim, (40.0, 2.0))
+    return units + per_mode * max(0, modes - (20 if dim > 3 else 30))
 
 
 def eigenfunctions(
@@ -38,8 +52,9 @@ def eigenfunctions(
     space: Space | None = None,
     *,
     budget: float | None = None,
+    seconds: float | None = None,
     rtol: float = 1e-9,
-    choice: Choice | None = None,
+    choice: FeatureChoice | None = None,
     features: Function | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -48,7 +63,8 @@ def eigenfunctions(
 
     A search without randomness looks for features (length scales, roughness, envelopes, number)
     and points with the smallest residual ‖(T−μ)f‖ on held-out points, until the estimated relative
-    error is below ``rtol`` or the time is spent. Then the result is certified on fresh points.
+    error is below ``rtol`` or the budget is spent. Work is counted, not timed: the same seed makes
+    the same trials on every machine. Then the result is certified on fresh points.
 
     Args:
         form: T with the wanted eigenvalues on top: :class:`Schrodinger`, or any form with a
@@ -57,7 +73,10 @@ def eigenfunctions(
         modes: L.
         space: where the functions live. Default, for a Schrödinger operator on R^d: found from the
             potential by Weyl's law.
-        budget: seconds; default by dimension and number of modes (20 in the plane, 40 from d = 4).
+        budget: work to spend, in units of 2.2·10⁹ counted operations, about a second of one core;
+            default by dimension and number of modes (20 in the plane, 40 from d = 4).
+        seconds: stop the search after this time as well; the result then says so, for it depends on
+            the machine. None: never.
         rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
             (by the residual where T is not self-adjoint).
         choice: use these features and points instead of searching.
@@ -75,21 +94,18 @@ def eigenfunctions(
     """
     if features is not None and choice is not None:
         raise ValueError("give either features or the choice of some, not both")
-    if modes < 1:
-        raise ValueError(f"the number of modes must be positive, got {modes}")
+    check(SETTINGS, modes=modes, budget=budget, seconds=seconds, rtol=rtol, seed=seed)
     begin = time.perf_counter()
     space = space or _space_of(form, modes)
     _require_action(form, space)
-    seconds = default_budget(space.dim, modes) if budget is None else float(budget)
-    if not seconds > 0:
-        raise ValueError(f"the budget must be positive, got {budget}")
+    units = default_budget(space.dim, modes) if budget is None else float(budget)
     reserve = 0.1 if space.accurate else 0.25
     bar = progress_bar(1000, "searching", enabled=progress)
     with bar, Interruptible() as stop:
         search = Search(
-            form, space, modes, rtol, (1 - reserve) * seconds, seed, stop=lambda: bool(stop)
+            form, space, modes, rtol, (1 - reserve) * units, seconds, seed, stop=lambda: bool(stop)
         )
-        search.report = _reporter(bar.update, search, seconds)
+        search.report = _reporter(bar.update, search)
         if features is not None:
             best = search.given(features)
         else:
@@ -110,21 +126,31 @@ def eigenfunctions(
             values, mix, condition = values[order], mix[:, order], condition[order]
     mix = signed(best.features, mix, search.held_out)
     seen = residuals(collocate(form, best.features, search.held_out, mix), values)
-    certificate = certify(
+    evidence = certify(
         form,
         space,
         best.features,
         values,
         mix,
         modes,
-        points=CERTIFICATE_POINTS.get(space.dim, MANY),
+        points=CERTIFICATE_POINTS.get(space.dim, MANY) // 2,
         seed=10_000 + seed,
         expected=seen,
         condition=condition,
     )
-    certificate.alarms.extend(space.remarks)
+    alarms = list(space.remarks)
     if features is not None:
-        certificate.alarms.extend(jumps(features, mix[:, :modes], search.held_out))
+        alarms += jumps(features, mix[:, :modes], search.held_out)
+    notes = [SOMEWHERE if form.self_adjoint is True else NOWHERE]
+    if search.late:
+        notes.append(
+            f"the search was stopped after {seconds:g} seconds: the answer depends on the machine"
+        )
+    certificate = evidence.certificate(
+        f"the {modes} leading eigenvalues", index=False, notes=notes, alarms=alarms
+    )
+    for alarm in certificate.alarms:
+        warnings.warn(alarm, AlarmWarning, stacklevel=2)
     return Ritz(
         form,
         space,
@@ -137,7 +163,8 @@ def eigenfunctions(
         {
             "method": "ritz",
             "modes": modes,
-            "budget": seconds,
+            "budget": units,
+            "seconds": seconds,
             "rtol": rtol,
             "seed": seed,
             "space": type(space).__name__,
@@ -207,12 +234,10 @@ def _parts(form: Form) -> list[Form]:
     return [p for part in inner for p in _parts(part)] if inner else [form]
 
 
-def _reporter(
-    update: Callable[[int, str], None], search: Search, seconds: float
-) -> Callable[[Trial], None]:
+def _reporter(update: Callable[[int, str], None], search: Search) -> Callable[[Trial], None]:
     def report(trial: Trial) -> None:
         best = min(search.trials, key=lambda t: t.score)
-        done = 1000 * (1 - max(0.0, search.left) / seconds)
+        done = 1000 * (1 - search.left / search.budget)
         update(round(done), f"residual {best.score:.1e}, {trial.mix.shape[0]} features")
 
     return report

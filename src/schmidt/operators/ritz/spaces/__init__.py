@@ -7,13 +7,13 @@ from schmidt.operators.ritz.spaces.euclidean import (
     NormalSpace,
     confining,
 )
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Space
 
 __all__ = [
     "BoxSpace",
-    "Choice",
     "CoulombSpace",
     "EuclideanSpace",
+    "FeatureChoice",
     "NormalSpace",
     "Space",
     "TorusSpace",

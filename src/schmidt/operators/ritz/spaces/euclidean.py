@@ -27,7 +27,7 @@ from schmidt.operators.networks import (
     Factor,
     GaussianEnvelope,
 )
-from schmidt.operators.ritz.spaces.space import Choice, Frame, Space, square, vector
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, square, vector
 from schmidt.operators.ritz.weyl import Region, region
 
 
@@ -107,24 +107,24 @@ class EuclideanSpace(Space):
         reach = math.sqrt(float(z.diagonal().mean()) * (2 * dim + 2))
         return cls(dim, centre=found.centre, lengths=lengths, reach=reach)
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
             per_axis = modes ** (1 / self.dim)  # oscillations of the last mode, about
             rough = max(1.0, per_axis / 8)
-            return Choice(
+            return FeatureChoice(
                 width=max(24, round(3 * per_axis)),
                 points=max(600, round(60 * per_axis)) if self.dim == 1 else 2000,
                 gain=rough,
                 decay=1 / rough,
                 envelopes=3,
             )
-        return Choice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
+        return FeatureChoice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         inner = BoundedInputs(self.dim, [choice.scale * self.reach], cusp=False)
         return Frame(inner, self.centre, self.lengths)
 
-    def envelopes(self, choice: Choice) -> JetModule:
+    def envelopes(self, choice: FeatureChoice) -> JetModule:
         if self.factor is not None:
             return Factor(self.factor)
         middle = (choice.envelopes - 1) / 2
@@ -212,18 +212,18 @@ class CoulombSpace(Space):
             raise ValueError(f"need dim ≥ 2 and a positive radius, got {dim} and {radius}")
         self.radius, self.charge = float(radius), abs(float(charge))
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         return (
-            Choice(width=24, points=3000, envelopes=5)
+            FeatureChoice(width=24, points=3000, envelopes=5)
             if self.accurate
-            else Choice(96, 4096, envelopes=4)
+            else FeatureChoice(96, 4096, envelopes=4)
         )
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         outer = choice.scale * self.radius
         return BoundedInputs(self.dim, [outer / 3, 4 * outer / 3], cusp=True)
 
-    def envelopes(self, choice: Choice) -> JetModule:
+    def envelopes(self, choice: FeatureChoice) -> JetModule:
         low = 4 / self.radius
         high = max(0.8 * self.charge / (self.dim - 1), 4 * low)
         rates = torch.logspace(math.log10(low), math.log10(high), choice.envelopes)
@@ -277,16 +277,16 @@ class NormalSpace(Space):
         volume = float(self.root.diagonal().prod()) * (2 * math.pi) ** (self.dim / 2)
         return (-0.5 * z.pow(2).sum(0)).exp() / volume
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
-            return Choice(width=32, points=1500, scale=2.0)
-        return Choice(width=96, points=4096, scale=3.0, gain=0.5)
+            return FeatureChoice(width=32, points=1500, scale=2.0)
+        return FeatureChoice(width=96, points=4096, scale=3.0, gain=0.5)
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         inner = BoundedInputs(self.dim, [4 * choice.scale], cusp=False)
         return Frame(inner, self.mean, self.root)
 
-    def envelopes(self, choice: Choice) -> None:
+    def envelopes(self, choice: FeatureChoice) -> None:
         return None
 
     def proposal(self) -> Proposal:

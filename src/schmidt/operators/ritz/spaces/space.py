@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -41,7 +41,7 @@ GRID_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)
-class Choice:
+class FeatureChoice:
     """What the search chooses, in the space's own units.
 
     Attributes:
@@ -64,7 +64,7 @@ class Choice:
     depth: int = 2
     seed: int = 0
 
-    def scaled(self, name: str, factor: float) -> Choice:
+    def scaled(self, name: str, factor: float) -> FeatureChoice:
         """The same with one of the numbers multiplied; counts are rounded, at least 1."""
         old = getattr(self, name)
         new = old * factor
@@ -94,7 +94,7 @@ class Space(ABC):
 
     Attributes:
         dim: d.
-        ladders: (name of a :class:`Choice` field, factor) pairs along which the search walks.
+        ladders: (name of a :class:`FeatureChoice` field, factor): where the search walks.
         accurate: :meth:`rule` is a quadrature that converges fast (d ≤ 3).
         remarks: what a user should know of results found here.
     """
@@ -113,26 +113,39 @@ class Space(ABC):
         return self.dim <= GRID_DIMENSIONS
 
     @abstractmethod
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         """Where the search begins."""
 
     @abstractmethod
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         """The map of the coordinates that the trunk sees."""
 
     @abstractmethod
-    def envelopes(self, choice: Choice) -> JetModule | None:
+    def envelopes(self, choice: FeatureChoice) -> JetModule | None:
         """Factors for decay or boundary values."""
 
     @abstractmethod
     def proposal(self) -> Proposal:
         """Where points are drawn."""
 
-    def allows(self, choice: Choice) -> bool:
+    def allows(self, choice: FeatureChoice) -> bool:
         """Whether a choice makes sense here; keeps the search inside."""
         return 0.05 <= choice.gain <= 32 and 0.05 <= choice.scale <= 20 and choice.envelopes <= 8
 
-    def features(self, choice: Choice) -> TrunkFeatures:
+    def neighbours(self, fineness: float = 1.0) -> Iterator[tuple[str, float]]:
+        """Where the search can go from any choice: (name of a number, factor of one step).
+
+        Numbers that count are multiplied by the ladder's factor, others by its power
+        ``fineness``, up and down; points only become more.
+        """
+        for name, factor in self.ladders:
+            counts = isinstance(getattr(FeatureChoice(1, 1), name), int)
+            rung = factor if counts else factor**fineness
+            yield name, rung
+            if name != "points":
+                yield name, 1 / rung
+
+    def features(self, choice: FeatureChoice) -> TrunkFeatures:
         return TrunkFeatures(
             self.inputs(choice),
             self.envelopes(choice),

@@ -229,7 +229,7 @@ class _FirstRows:
         self.dim, self.r = dim, r
 
     def __call__(self, gradient: Tensor) -> Tensor:
-        kept = gradient.clone()
+        kept = gradient.to_dense() if gradient.is_sparse else gradient.clone()
         kept.narrow(self.dim, self.r, kept.shape[self.dim] - self.r).zero_()
         return kept
 

@@ -14,7 +14,13 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs, lora_ga
+from schmidt.adapters import (
+    LoRAPro,
+    create_lorapro_optimizer,
+    find_pairs,
+    lora_ga,
+    trainer_optimizer,
+)
 
 Build = Callable[..., nn.Module]
 Batch = dict[str, Tensor]
@@ -94,19 +100,43 @@ def test_trainer_resumes_from_its_checkpoint(
     assert torch.equal(weights(straight), weights(resumed))
 
 
-def test_trainer_with_a_class_and_its_arguments(
+def test_trainer_with_what_its_arguments_say(
     classifier: Build, dataset: list[Batch], tmp_path: Path
 ) -> None:
-    model, twin = classifier(), classifier()
-    trainer = transformers.Trainer(
-        model=model,
-        args=arguments(tmp_path / "a", save_strategy="no"),
+    """Rate, decay and betas of TrainingArguments, for two Trainers one after the other."""
+    said: dict[str, Any] = {
+        "save_strategy": "no",
+        "learning_rate": 1e-2,
+        "weight_decay": 0.1,
+        "adam_beta1": 0.8,
+    }
+    given = trainer_optimizer(arguments(tmp_path / "a", **said), clip_norm=1.0)
+    twin = classifier()
+    settings: Any = {"weight_decay": 0.1, "betas": (0.8, 0.999), "clip_norm": 1.0}
+    transformers.Trainer(
+        model=twin,
+        args=arguments(tmp_path / "b", save_strategy="no"),
         train_dataset=dataset,
-        optimizer_cls_and_kwargs=(LoRAPro, {"model": model, "lr": 1e-2}),
-    )
-    trainer.train()
-    trained(twin, dataset, tmp_path / "b", save_strategy="no").train()
-    assert torch.equal(weights(model), weights(twin))
+        optimizers=(create_lorapro_optimizer(twin, 1e-2, **settings), None),
+    ).train()
+    for _ in range(2):
+        model = classifier()
+        trainer = transformers.Trainer(
+            model=model,
+            args=arguments(tmp_path / "a", **said),
+            train_dataset=dataset,
+            optimizer_cls_and_kwargs=given,
+        )
+        trainer.train()
+        assert isinstance(trainer.optimizer.optimizer, LoRAPro)
+        assert torch.equal(weights(model), weights(twin))
+
+
+def test_what_the_arguments_say_can_be_overridden(tmp_path: Path) -> None:
+    _, settings = trainer_optimizer(arguments(tmp_path), lr=3e-5, mode="sgd")
+    assert (settings["lr"], settings["mode"], settings["weight_decay"]) == (3e-5, "sgd", 0.0)
+    with pytest.raises(ValueError, match="learning_rate must be a number above 0"):
+        trainer_optimizer(arguments(tmp_path, learning_rate=0.0))
 
 
 def test_trainer_accumulates(classifier: Build, dataset: list[Batch], tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 
@@ -21,8 +20,9 @@ def is_sharded(x: Tensor) -> bool:
 
 
 def whole(x: Any) -> Tensor:
-    """The whole tensor, on every process."""
-    return x.full_tensor() if is_sharded(x) else x
+    """The whole tensor, dense, on every process."""
+    x = x.full_tensor() if is_sharded(x) else x
+    return x.to_dense() if x.is_sparse else x
 
 
 def write(target: Any, value: Tensor) -> None:
@@ -94,18 +94,12 @@ class Pair:
         """B, its gradient, or anything of its shape, as matrices (blocks, m, r)."""
         return self._columns(like_B)[..., : self.rank]
 
-    def as_A(self, right: Tensor, keep: float = 1.0) -> Tensor:
-        """The inverse of :meth:`right`; the start, times ``keep``, in its place."""
-        if self.start:
-            held = keep * self._rows(whole(self.A.detach()))[:, self.rank :].to(right)
-            right = torch.cat([right.reshape(self.blocks, self.rank, -1), held], 1)
+    def as_A(self, right: Tensor) -> Tensor:
+        """The inverse of :meth:`right`, of a pair without a start."""
         return right.reshape(self.A.shape)
 
-    def as_B(self, left: Tensor, keep: float = 1.0) -> Tensor:
-        """The inverse of :meth:`left`; the start, times ``keep``, in its place."""
-        if self.start:
-            held = keep * self._columns(whole(self.B.detach()))[..., self.rank :].to(left)
-            left = torch.cat([left, held], -1)
+    def as_B(self, left: Tensor) -> Tensor:
+        """The inverse of :meth:`left`, of a pair without a start."""
         if self.kind == "experts":
             left = left.permute(1, 2, 0)
         return left.reshape(self.B.shape)
@@ -192,7 +186,8 @@ def check_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
             if key in owner:
                 raise ValueError(
                     f"{pair.name} shares a parameter with {owner[key]}; each pair needs factors of "
-                    "its own (for tied embeddings set ensure_weight_tying=False in the LoraConfig)"
+                    "its own. For tied embeddings set ensure_weight_tying=False in the LoraConfig, "
+                    "and merge with schmidt.adapters.merge, which changes the one weight once"
                 )
             owner[key] = pair.name
     return pairs

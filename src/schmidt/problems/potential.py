@@ -13,8 +13,7 @@ from schmidt.operators.ritz import FeatureChoice, Space, confining
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
-from schmidt.problems.problem import Problem
-from schmidt.problems.trunk import trunk
+from schmidt.problems.problem import Problem, trunk
 
 MODES = 6
 

@@ -232,7 +232,7 @@ def establish(
             return Proof(way.highs(rest, rank), after, 0.0, "rest of the energy")
     # both have columns of their own, and bounds that hold together
     ways.sort(key=lambda w: -_ease(w, w.allowed(targets, last), s, rank))
-    goal = _Goal(s, rank, after, targets, last, noise, accuracy)
+    goal = _Goal(s, rank, after, targets, last, noise, accuracy, sharp)
     best: Proof | None = None
     for number, way in enumerate(ways):
         proof, good = _by_probe(source, way, goal, [seed, number], failure / len(ways))
@@ -258,11 +258,14 @@ class _Goal:
     last: float | None
     noise: float
     accuracy: float
+    sharp: float | None
 
     @property
     def missing(self) -> float:
-        """What a square is not beyond the k-th value, unless something was missed."""
-        return float(self.s[self.rank - 1] * (1 + 10 * self.accuracy) + 2 * self.noise) ** 2
+        """The square that nothing behind the answer exceeds, unless something was missed."""
+        value = float(self.s[self.rank - 1])
+        value = value if self.sharp is None else min(value, self.sharp)
+        return (value * (1 + 10 * self.accuracy) + 2 * self.noise) ** 2
 
     @property
     def fine(self) -> np.ndarray:

@@ -224,3 +224,31 @@ def test_brackets_hold_for_any_norm_of_the_rest(seed: int) -> None:
     assert np.sqrt(np.linalg.norm(P @ H @ P, 2)) <= highs[k] * (1 + 1e-9)
     goal = np.square(highs[:k] * 1.01)
     assert way.allowed(goal, None) >= top * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.complex128])
+@pytest.mark.parametrize("solver", ["lapack", "krylov", "once"])
+def test_truncated_certificates_bracket_the_true_errors(
+    solver: str, kind: Any, planted: Planted
+) -> None:
+    A = planted(150, 120, np.arange(1, 121) ** -0.7, complex_=kind is np.complex128).astype(kind)
+    given = iter(np.array_split(A, 3)) if solver == "once" else A
+    whole = svd(given, rank=20, solver="auto" if solver == "once" else solver)
+    wide = A.astype(complex if kind is np.complex128 else float)
+    exact = np.linalg.svd(wide, compute_uv=False)
+    for k in (1, 7, 19, 20):
+        part = whole.truncate(k)
+        c = part.certificate
+        assert c is not None
+        E = wide - (part.left.astype(wide.dtype) * part.values.astype(float)) @ (
+            part.right.astype(wide.dtype).conj().T
+        )
+        slack = 1e-13
+        assert c["spectral"].low - slack <= np.linalg.norm(E, 2) <= c["spectral"].high + slack
+        assert c["frobenius"].low - slack <= np.linalg.norm(E) <= c["frobenius"].high + slack
+        assert (exact[:k] <= c["values"].high + slack).all()
+        assert (c["values"].low - slack <= exact[:k]).all()
+        share = 1 - (np.linalg.norm(E) / np.linalg.norm(wide)) ** 2
+        assert c["energy"].low - 1e-12 <= share <= c["energy"].high + 1e-12
+        assert c["missed"].high >= (exact[:k] - part.values).max() - slack
+        assert c.met == whole.certificate.met

@@ -64,7 +64,7 @@ def test_every_file(
     status, text, _ = run(capsys, "svd", file, "--rank", 4, "--out", out, "--json", report)
     assert status == 0
     exact = np.linalg.svd(matrix, compute_uv=False)
-    for heading in ("σ", "residual", "‖A − A_k‖_F = ", "rank 4: met"):
+    for heading in ("σ", "residual", "‖T − T_k‖_F: ", "rank 4: met"):
         assert heading in text
     content = json.loads(report.read_text())
     assert content == json.loads((out / "report.json").read_text())

@@ -101,6 +101,22 @@ def pairs(X: Any) -> tuple[Any, Any]:
     return _whole(table[:, 0]), _whole(table[:, 1])
 
 
+def places(
+    ids: tuple[Ids, Ids], rows: Any, columns: Any, unknown: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N,) of rows and columns, −1 where unknown; of pairs where ``columns`` is None."""
+    if columns is None:
+        rows, columns = pairs(rows)
+    r, c = ids[0].known(rows, unknown), ids[1].known(columns, unknown)
+    if len(r) != len(c) and 1 not in (len(r), len(c)):
+        raise ValueError(
+            f"rows and columns must have the same length, or one of them length 1; got "
+            f"{len(r)} and {len(c)}"
+        )
+    found = np.broadcast_arrays(r, c)
+    return found[0], found[1]
+
+
 def numbers(values: Any, length: int | None = None) -> np.ndarray:
     """(N,) finite numbers, or a clear error; strings are not converted.
 
@@ -155,6 +171,28 @@ def distinct(
     counts = np.diff(np.append(starts, len(r)))
     means = np.add.reduceat(values[order] / np.repeat(counts, counts), starts)
     return r[starts], c[starts], means
+
+
+def merged(
+    seen: Observed, ids: tuple[Ids, Ids], triples: tuple[Any, Any, Any], duplicates: str
+) -> tuple[Observed, Ids, np.ndarray]:
+    """The entries seen and new ones of known columns.
+
+    Returns:
+        All entries, the ids of all rows, and the row of each new entry.
+    """
+    rows, columns, values = triples
+    v, c = numbers(values), ids[1].require(columns)
+    if not len(plain(rows, "row ids")) == len(c) == len(v):
+        lengths = len(plain(rows, "row ids")), len(c), len(v)
+        raise ValueError("rows, columns and values differ in length: {}, {}, {}".format(*lengths))
+    row_ids = ids[0].extended(rows)
+    r = row_ids.require(rows)
+    together = [
+        np.concatenate(both) for both in ((seen.rows, r), (seen.columns, c), (seen.values, v))
+    ]
+    kept = distinct(together[0], together[1], together[2], (row_ids, ids[1]), duplicates)
+    return Observed.of(*kept, (len(row_ids), seen.shape[1])), row_ids, r
 
 
 def _checked(

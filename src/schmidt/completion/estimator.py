@@ -13,15 +13,18 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from schmidt.certificate import Certificate
-from schmidt.completion.entries import distinct, entries, numbers, pairs
+from schmidt.completion.entries import entries, merged, numbers, pairs, places
 from schmidt.completion.fixed_rank import annealed_start, fixed_rank, row_model
-from schmidt.completion.ids import Ids, plain
+from schmidt.completion.ids import Ids
 from schmidt.completion.model import Biases, LowRank, Model
-from schmidt.completion.observed import Observed, product_at
+from schmidt.completion.observed import Observed, only, product_at, unit_of
 from schmidt.completion.selection import (
+    IMPLICIT,
     SMALL,
     Selection,
     SoftImpute,
+    certified,
+    clip_range,
     fit_given,
     refit,
     select,
@@ -182,7 +185,7 @@ class MatrixCompletion(BaseEstimator):
             X, columns, values, layout=layout, duplicates=self.duplicates
         )
         self._check(x)
-        unit = _unit(x.values)
+        unit = unit_of(x.values)
         limits = clip_range(self.clip, x.values)
         x = x.with_values(x.values / unit)
         start = starting_biases(x, self.biases, self.bias_penalty)
@@ -194,7 +197,8 @@ class MatrixCompletion(BaseEstimator):
         self.penalty_ = None if penalty is None else penalty * unit
         self.choice_ = None if choice is None else choice * unit
         self._keep(x, model)
-        self.certificate_ = self._certificate()
+        full = len(x) == x.shape[0] * x.shape[1]
+        self.certificate_ = certified(self.choice_, iterations, self.max_iter, full)
         return self
 
     def _check(self, x: Observed) -> None:
@@ -209,12 +213,7 @@ class MatrixCompletion(BaseEstimator):
                 "penalty=0 leaves the holes undetermined; give a small one, or method='fixed-rank'"
             )
         if self.biases and len(x) > 1 and x.values.min() == x.values.max():
-            message = (
-                f"all {len(x)} values are {x.values[0]:g}: they say who met what, not how much it "
-                "was liked (implicit feedback), and every model of them says the same everywhere, "
-                "with error 0. Rank what goes together instead: schmidt.svd of the sparse matrix "
-                "with ones at these places"
-            )
+            message = IMPLICIT.format(len(x), x.values[0])
             if self.method == "soft-impute" and self.penalty is None:
                 raise ValueError(message)
             warnings.warn(message, UserWarning, stacklevel=3)
@@ -259,37 +258,10 @@ class MatrixCompletion(BaseEstimator):
         root, unit = np.sqrt(self.unit_), self.unit_
         self.row_factors_, self.column_factors_ = a * root, b * root
         self.mean_ = model.biases.mean * unit
-        self.row_biases_, self.column_biases_ = (
-            model.biases.rows * unit,
-            model.biases.columns * unit,
-        )
+        self.row_biases_ = model.biases.rows * unit
+        self.column_biases_ = model.biases.columns * unit
         self.bias_penalties_ = model.biases.penalties
         self._seen = x.with_values(x.values * unit)
-
-    def _certificate(self) -> Certificate:
-        notes = ["nothing is proven about entries that were not observed"]
-        alarms = []
-        estimates: dict[str, Any] = {}
-        if self.choice_ is not None:
-            chosen = self.choice_
-            estimates = {
-                "held_out_error": chosen.error,
-                "held_out_error_of_biases": chosen.path.bias_error,
-            }
-            notes.append(
-                "held_out_error is the root mean square error of the best of many models on the "
-                f"{chosen.held_out * chosen.folds} entries that chose it: slightly too small"
-            )
-        if self.n_iter_ >= self.max_iter:
-            alarms.append(f"stopped after max_iter={self.max_iter} iterations, before tol was met")
-        if len(self._seen) == len(self.row_ids_) * len(self.column_ids_):
-            notes.append("every entry was observed: there was nothing to complete")
-        return Certificate(
-            asked="the entries that were not observed",
-            alarms=alarms,
-            notes=notes,
-            estimates=estimates,
-        )
 
     @property
     def rank_(self) -> int:
@@ -321,24 +293,13 @@ class MatrixCompletion(BaseEstimator):
 
         Args:
             rows, columns: ids, as in ``fit``; of the same length, or one of them of length one.
-
-        Returns:
-            (N,). For ids that were never seen see ``unknown``.
+                For ids that were never seen see ``unknown``.
 
         Raises:
             ValueError: ids of another type than in ``fit``, or of another shape than (N,).
         """
         self._require_fitted()
-        if columns is None:
-            rows, columns = pairs(rows)
-        r = self.row_ids_.known(rows, self.unknown)
-        c = self.column_ids_.known(columns, self.unknown)
-        if len(r) != len(c) and 1 not in (len(r), len(c)):
-            raise ValueError(
-                f"rows and columns must have the same length, or one of them length 1; got "
-                f"{len(r)} and {len(c)}"
-            )
-        r, c = np.broadcast_arrays(r, c)
+        r, c = places((self.row_ids_, self.column_ids_), rows, columns, self.unknown)
         out = self.mean_ + np.where(r < 0, 0, self.row_biases_[r])
         out += np.where(c < 0, 0, self.column_biases_[c])
         known = (r >= 0) & (c >= 0)
@@ -419,32 +380,21 @@ class MatrixCompletion(BaseEstimator):
                 allow it). Nothing is changed.
         """
         self._require_fitted()
-        seen, v = self._seen, numbers(values)
-        c = self.column_ids_.require(columns)
-        if not len(plain(rows, "row ids")) == len(c) == len(v):
-            raise ValueError(
-                "rows, columns and values differ in length: "
-                f"{len(plain(rows, 'row ids'))}, {len(c)}, {len(v)}"
-            )
-        ids = self.row_ids_.extended(rows), self.column_ids_
-        r = ids[0].require(rows)
-        together = [np.concatenate(p) for p in ((seen.rows, r), (seen.columns, c))]
-        triples = distinct(*together, np.concatenate([seen.values, v]), ids, self.duplicates)
-        x = Observed.of(*triples, (len(ids[0]), seen.shape[1]))
+        both = self.row_ids_, self.column_ids_
+        x, ids, r = merged(self._seen, both, (rows, columns, values), self.duplicates)
+        more = x.shape[0] - self._seen.shape[0]
         touched = np.unique(r)
         root, unit = np.sqrt(self.unit_), self.unit_
-        biases = Biases(
-            self.mean_ / unit, np.zeros(0), self.column_biases_ / unit, self.bias_penalties_
-        )
+        b = self.column_biases_ / unit
+        biases = Biases(self.mean_ / unit, np.zeros(0), b, self.bias_penalties_)
         own = only(x.with_values(x.values / unit), touched)
         factors, b = row_model(
             own, self.column_factors_ / root, biases, (self.penalty_ or 0.0) / unit
         )
-        more = x.shape[0] - seen.shape[0]
         self.row_factors_ = np.pad(self.row_factors_, ((0, more), (0, 0)))
         self.row_biases_ = np.pad(self.row_biases_, (0, more))
         self.row_factors_[touched], self.row_biases_[touched] = factors * root, b * unit
-        self.row_ids_, self._seen = ids[0], x
+        self.row_ids_, self._seen = ids, x
         return self
 
     def save(self, path: str | Path) -> Path:
@@ -497,35 +447,3 @@ class MatrixCompletion(BaseEstimator):
     def _require_fitted(self) -> None:
         if not hasattr(self, "row_factors_"):
             raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
-
-
-def clip_range(clip: Any, values: np.ndarray) -> tuple[float, float] | None:
-    """The range that predictions are clipped to, or None."""
-    if clip is None:
-        return None
-    if isinstance(clip, str):
-        if clip != "auto":
-            raise ValueError(f"clip must be 'auto', a pair (low, high) or None; got {clip!r}")
-        if 2 * len(np.unique(values)) > len(values):
-            return None
-        return float(values.min()), float(values.max())
-    try:
-        low, high = (float(v) for v in clip)
-    except (TypeError, ValueError):
-        low = high = np.nan
-    if not low < high:
-        raise ValueError(f"clip must be (low, high) with low < high, got {clip!r}")
-    return low, high
-
-
-def only(x: Observed, rows: np.ndarray) -> Observed:
-    """The entries of some rows, renumbered in the order of ``rows`` (ascending)."""
-    among = np.isin(x.rows, rows)
-    renumbered = np.searchsorted(rows, x.rows[among])
-    return Observed.of(renumbered, x.columns[among], x.values[among], (len(rows), x.shape[1]))
-
-
-def _unit(values: np.ndarray) -> float:
-    """A power of four near the largest magnitude, so that neither squares nor roots lose digits."""
-    largest = float(np.abs(values).max())
-    return float(4.0 ** np.floor(np.frexp(largest)[1] / 2)) if largest else 1.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from schmidt.certificate import Certificate
 from schmidt.completion.fixed_rank import fixed_rank
 from schmidt.completion.model import Biases, LowRank, Model, fit_biases
 from schmidt.completion.observed import Observed
@@ -28,6 +30,11 @@ SMALL, FEWEST = 10_000, 5
 ENOUGH, MOST_FOLDS = 10_000, 5
 """Held-out entries that are wanted, and the number of folds that may be spent on them."""
 LONGEST_PATH = 40
+IMPLICIT = (
+    "all {} values are {:g}: they say who met what, not how much it was liked (implicit feedback), "
+    "and every model of them says the same everywhere, with error 0. Rank what goes together "
+    "instead: schmidt.svd of the sparse matrix with ones at these places"
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,25 @@ def fit_given(x: Observed, biases: Biases, penalty: float, method: SoftImpute) -
     """The model for one λ, from nothing."""
     start = Model(biases, LowRank.zero(x.shape))
     return method.solve(x, start, penalty, np.random.default_rng(method.seed))
+
+
+def clip_range(clip: Any, values: np.ndarray) -> tuple[float, float] | None:
+    """The range that predictions are clipped to, or None."""
+    if clip is None:
+        return None
+    if isinstance(clip, str):
+        if clip != "auto":
+            raise ValueError(f"clip must be 'auto', a pair (low, high) or None; got {clip!r}")
+        if 2 * len(np.unique(values)) > len(values):
+            return None
+        return float(values.min()), float(values.max())
+    try:
+        low, high = (float(v) for v in clip)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not low < high:
+        raise ValueError(f"clip must be (low, high) with low < high, got {clip!r}")
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -189,6 +215,36 @@ def refit(
     rng = np.random.default_rng(method.seed)
     model, iterations = method.solve(x, Model(start, _widest(path.models).part), penalty, rng)
     return Model(model.biases, model.part.truncate(path.rank)), penalty, iterations
+
+
+def certified(chosen: Selection | None, iterations: int, most: int, full: bool) -> Certificate:
+    """What is estimated about entries that nobody has seen; nothing is proven about them.
+
+    Args:
+        chosen: what was tried on held-out entries, or None.
+        iterations, most: of the final fit, and how many were allowed.
+        full: every entry was observed.
+    """
+    notes = ["nothing is proven about entries that were not observed"]
+    estimates = {}
+    if chosen is not None:
+        estimates = {
+            "held_out_error": chosen.error,
+            "held_out_error_of_biases": chosen.path.bias_error,
+        }
+        notes.append(
+            "held_out_error is the root mean square error of the best of many models on the "
+            f"{chosen.held_out * chosen.folds} entries that chose it: slightly too small"
+        )
+    if full:
+        notes.append("every entry was observed: there was nothing to complete")
+    late = f"stopped after max_iter={most} iterations: tol may not be met"
+    return Certificate(
+        asked="the entries that were not observed",
+        alarms=[late] if iterations >= most else [],
+        notes=notes,
+        estimates=estimates,
+    )
 
 
 def _drawn(rng: np.random.Generator) -> int:

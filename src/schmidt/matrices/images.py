@@ -112,7 +112,7 @@ def _mass(found: Factorization, k: int) -> float:
     kept, all_kept = float(found.values[:k].sum()), float(found.values.sum())
     if found.certificate is None or all_kept == 0:
         return 1.0
-    return kept / all_kept * found.certificate.mass[0]
+    return kept / all_kept * found.certificate["mass"].low
 
 
 def psnr(image: np.ndarray, other: np.ndarray) -> float:

@@ -62,7 +62,7 @@ class SparseTensor(Sparse):
         super().__init__(scipy.sparse.coo_array((values, (rows, columns)), shape=tuple(A.shape)))
 
     def give(self, result: Tensor) -> Any:
-        return result
+        return self.narrowed(result)
 
 
 def _is_blocks(A: Any) -> bool:

@@ -11,8 +11,8 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from schmidt.certificate import Certificate
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certify import Certificate
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.blocks import Incremental
 from schmidt.matrices.solvers.krylov import power_iteration
@@ -52,8 +52,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         left_: (n_samples, k) the left singular vectors; only after ``fit``.
         n_components_: k.
         n_samples_seen_: number of rows.
-        certificate_: what is known about the error, see :class:`schmidt.matrices.Certificate`; only
-            after ``fit`` with an SVD.
+        certificate_: what is known about the error, see :class:`schmidt.certificate.Certificate`;
+            only after ``fit`` with an SVD.
 
     Sparse data are centred implicitly and never become dense. float32 stays float32.
     """
@@ -93,12 +93,12 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         found = svd(
             X, **rule, center=mean, solver=self.solver, accuracy=self.accuracy, seed=self.seed
         )
-        certificate: Certificate = found.certificate
-        self.certificate_ = certificate
+        assert isinstance(found.certificate, Certificate)
+        self.certificate_ = found.certificate
         self.left_, self.singular_values_ = found.left, found.values
         self.components_ = np.ascontiguousarray(found.right.T)
-        assert certificate.norm is not None
-        self._total = certificate.norm**2
+        norm = self.certificate_["norm"]
+        self._total = ((norm.low + norm.high) / 2) ** 2
 
     def _fit_power(self, source: Source, k: int | float) -> None:
         self.__dict__.pop("certificate_", None)

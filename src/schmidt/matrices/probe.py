@@ -22,34 +22,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from scipy.special import gammaincinv
 from torch import Tensor
 
-from schmidt.linalg.bases import extend, orthonormalize, random_normal
-from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Source
+from schmidt.linalg import extend, orthonormalize, random_normal
 
 
-class Remainder:
-    """E = A − U diag(s) Vᴴ as its products; where U is not at hand, A (I − V Vᴴ)."""
+class Left(Protocol):
+    """E as its products, and whether images E X may be kept."""
 
-    def __init__(self, source: Source, triplets: Triplets) -> None:
-        self.source = source
-        self.left, self.right = triplets.left, triplets.right
-        self.values = triplets.values.to(triplets.right.dtype)
+    images: bool
 
-    def apply(self, X: Tensor) -> Tensor:
-        if self.left is None:
-            return self.source.apply(X - self.right @ (self.right.mH @ X))
-        return self.source.apply(X) - self.left @ (self.values[:, None] * (self.right.mH @ X))
+    def apply(self, X: Tensor) -> Tensor: ...
 
-    def adjoint(self, Y: Tensor) -> Tensor:
-        if self.left is None:
-            image = self.source.adjoint(Y)
-            return image - self.right @ (self.right.mH @ image)
-        return self.source.adjoint(Y) - self.right @ (self.values[:, None] * (self.left.mH @ Y))
+    def adjoint(self, Y: Tensor) -> Tensor: ...
+
+    def normal(self, X: Tensor) -> Tensor: ...
 
 
 def smallest_mass(columns: int, probability: float, complex_: bool) -> float:
@@ -85,7 +76,7 @@ class Prober:
 
     def __init__(
         self,
-        remainder: Remainder,
+        remainder: Left,
         n: int,
         like: Tensor,
         *,
@@ -110,17 +101,29 @@ class Prober:
         """No room for another block."""
         return self.basis.shape[1] + self.b > self.n
 
+    @property
+    def angle(self) -> float:
+        """arcosh √(n/t): steps of the Krylov space are this over arcosh(2 z/‖M‖ − 1), about."""
+        return math.acosh(max(math.sqrt(self.n / self.t), 2.0))
+
     def half_step(self) -> None:
-        """One more product, with E or with Eᴴ in turn; the first is with E."""
+        """One more product, with E or with Eᴴ in turn, the first with E; or with EᴴE."""
         self.step += 1
+        if not self.E.images:
+            width = self.basis.shape[1] - self.T.shape[1]
+            self.products += 2 * width
+            self._extend(self.E.normal(self.basis[:, -width:]))
+            return
         if self.images.shape[1] < self.basis.shape[1]:
             image = self.E.apply(self.basis[:, self.images.shape[1] :])
             self.images = image if self.images.numel() == 0 else torch.cat([self.images, image], 1)
             self.products += image.shape[1]
             return
         width = self.basis.shape[1] - self.T.shape[1]
-        Z = self.E.adjoint(self.images[:, -width:])
         self.products += width
+        self._extend(self.E.adjoint(self.images[:, -width:]))
+
+    def _extend(self, Z: Tensor) -> None:
         C, Q, R = extend(self.basis, Z, self.generator)
         column = torch.cat([C, R]).to(self.T)
         below = self.T.new_zeros(len(column) - len(self.T), self.T.shape[1])
@@ -129,12 +132,40 @@ class Prober:
 
     def bound(self) -> Probe:
         """Lower and upper bounds from the products so far."""
-        images = self.images.to(_wide(self.images))
-        lower = float(torch.linalg.matrix_norm(images, 2))
-        odd = self.images.shape[1] == self.basis.shape[1]
-        gram = images.mH @ images if odd else None
+        lower, gram = self.lower(), self._gram()
         upper = _end(lambda z: self._excess(z, gram), lower**2)
         return Probe(lower, math.sqrt(upper), self.products)
+
+    def lower(self) -> float:
+        """A lower bound of ‖E‖₂."""
+        values, _, _ = self._ritz()
+        return math.sqrt(max(float(values[-1]), 0.0)) if len(values) else 0.0
+
+    def above(self, square: float) -> Tensor:
+        """(n, c) directions in which EᴴE is above a number."""
+        values, vectors, width = self._ritz()
+        return self.basis[:, :width] @ vectors[:, values > square].to(self.basis)
+
+    def excess(self, square: float) -> float:
+        """Below 1 where the square is excluded, as that of ‖E‖₂."""
+        return self._excess(square, self._gram())
+
+    def _ritz(self) -> tuple[Tensor, Tensor, int]:
+        if self.images.numel():
+            images = self.images.to(_wide(self.images))
+            values, vectors = torch.linalg.eigh(images.mH @ images)
+            return values, vectors, len(values)
+        d = self.T.shape[1]
+        small = self.T[:d]
+        values, vectors = torch.linalg.eigh((small + small.mH) / 2)
+        return values, vectors, d
+
+    def _gram(self) -> Tensor | None:
+        """Of the images, after an odd number of products."""
+        if not self.E.images or self.images.shape[1] != self.basis.shape[1]:
+            return None
+        images = self.images.to(_wide(self.images))
+        return images.mH @ images
 
     def _excess(self, z: float, gram: Tensor | None) -> float:
         """‖S(z)‖₂ / t for even, ‖S(z)‖₂ / (z t) for odd numbers of products."""

@@ -6,7 +6,7 @@ from schmidt.plotting.completion import completed, penalty_path
 from schmidt.plotting.functions import function_curves, function_images, side_by_side
 from schmidt.plotting.history import search, training_curve
 from schmidt.plotting.matrices import contact_sheet, decay
-from schmidt.plotting.semantic import dimensions, semantic_map
+from schmidt.plotting.semantic import semantic_map
 from schmidt.plotting.spectra import bounds, complex_spectrum, errors, orthogonality, spectrum
 from schmidt.plotting.style import finish
 
@@ -17,7 +17,6 @@ __all__ = [
     "complex_spectrum",
     "contact_sheet",
     "decay",
-    "dimensions",
     "errors",
     "finish",
     "function_curves",

@@ -3,13 +3,15 @@
 scipy's front end to PROPACK hands it tol², and runs it with restarts in a space of dimension 10 k,
 which are slow for spectra that decay and fail without a word for spectra that do not. This calls
 the routine below the front end, without restarts: the space grows until the triplets have
-converged. Where that fails, or is not there, ARPACK takes over. Residuals are measured after
-ARPACK, and by the certificate after PROPACK, which refuses what has not converged.
+converged. Where that fails, or is not there, ARPACK takes over. Of both only the span of the right
+vectors is believed: the triplets are those of A on that span, and their residuals are measured
+before they are called an answer.
 """
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,9 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from schmidt.linalg.bases import orthonormalize
-from schmidt.matrices.solvers.krylov import NotConvergedError, accurate
-from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.linalg import orthonormalize
+from schmidt.matrices.solvers.krylov import Space
+from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, accurate, polar
 from schmidt.matrices.sources.source import Source
 
 SPACES = (16, 64)
@@ -52,15 +54,16 @@ def lanczos(
     said = []
     for name in (solver,) if solver else ("propack", "arpack"):
         try:
-            if name == "propack":
-                return _propack(operator, rank, accuracy, start)
-            right = _arpack(operator, rank, accuracy, start)
+            engine = _propack if name == "propack" else _arpack
+            right = engine(operator, rank, accuracy, start)
         except SystemError:
             raise operator.error or RuntimeError("PROPACK failed without a reason") from None
         except FAILURES as error:
             said.append(f"{name}: {str(error).splitlines()[0]}")
             continue
-        found = rayleigh_ritz(source, torch.from_numpy(right), operator.count, {"solver": name})
+        found = rayleigh_ritz(
+            source, torch.from_numpy(right), operator.count, {"solver": name}, seed
+        )
         if accurate(found, accuracy):
             return found
         assert found.residuals is not None
@@ -70,7 +73,11 @@ def lanczos(
 
 
 def rayleigh_ritz(
-    source: Source, right: torch.Tensor, products: int = 0, settings: dict[str, Any] | None = None
+    source: Source,
+    right: torch.Tensor,
+    products: int = 0,
+    settings: dict[str, Any] | None = None,
+    seed: int = 0,
 ) -> Triplets:
     """The triplets of A restricted to span(right): A v = s u to rounding; the rest is measured.
 
@@ -80,14 +87,22 @@ def rayleigh_ritz(
     V, _ = orthonormalize(right)
     # images of Ritz vectors are orthogonal already: columns of length one make their QR cheap
     image = source.apply(V)
-    length = torch.linalg.vector_norm(image, dim=0)
-    length = torch.where(length > 0, length, torch.ones_like(length))
-    Q, R = orthonormalize(image / length)
-    inner, s, rotation = torch.linalg.svd(R * length)
-    left, right = Q @ inner, V @ rotation.mH.resolve_conj()
-    residuals = torch.linalg.vector_norm(source.adjoint(left) - right * s, dim=0)
-    products += 2 * V.shape[1]
-    return Triplets(left, s, right, residuals, None, products, settings or {})
+    left, s, turn = polar(image, torch.linalg.vector_norm(image, dim=0))
+    V = V @ turn
+    products += V.shape[1]
+    found = Triplets(left, s, V, None, None, products, settings or {})
+    space = Space.of(found, source, seed)
+    # A^H u s - s^2 v is what leaves the space, and what of it stays inside besides
+    inside = space.G - torch.diag(s.square()).to(space.G)
+    out = torch.hypot(
+        torch.linalg.vector_norm(space.R, dim=0), torch.linalg.vector_norm(inside, dim=0)
+    )
+    small = s <= 1e-4 * s[0]
+    residuals = out / torch.where(small, torch.ones_like(s), s)
+    if bool(small.any()):
+        back = source.adjoint(left[:, small]) - V[:, small] * s[small]
+        residuals[small] = torch.linalg.vector_norm(back, dim=0)
+    return replace(found, residuals=residuals, products=space.products, space=space)
 
 
 class _Counting(scipy.sparse.linalg.LinearOperator):
@@ -115,17 +130,21 @@ class _Counting(scipy.sparse.linalg.LinearOperator):
             raise
 
 
-def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> Triplets:
+def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
     from scipy.sparse.linalg._svdp import _svdp
 
     m, n = A.shape
+    if 2 * rank + 2 > min(m, n):
+        raise np.linalg.LinAlgError(
+            f"rank {rank} of min(m, n) = {min(m, n)} is too much for a Lanczos process"
+        )
     room = max(MEMORY // (A.dtype.itemsize * (m + n)), 4 * rank)
     spaces = [min(max(times * rank, 200), room, m, n) for times in SPACES]
     # the bound that PROPACK stops by is of second order, like the error of its values
     tol = max(accuracy, 10 * float(np.finfo(A.dtype).eps))
     for space in spaces:
         try:
-            u, s, vh, _ = _svdp(
+            _, s, vh, _ = _svdp(
                 A,
                 rank,
                 irl_mode=False,
@@ -138,29 +157,22 @@ def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> Tri
         except np.linalg.LinAlgError:
             if space == spaces[-1]:
                 raise
-    if not (np.isfinite(vh).all() and np.isfinite(u).all()):
+    if not (np.isfinite(vh).all() and np.isfinite(s).all()):
         raise np.linalg.LinAlgError("NaN in the singular vectors")
-    left, right = (_orthogonal(np.ascontiguousarray(side)) for side in (u, vh.conj().T))
-    values = torch.from_numpy(np.ascontiguousarray(s))
-    return Triplets(left, values, right, None, None, A.count, {"solver": "propack"})
-
-
-def _orthogonal(columns: np.ndarray) -> torch.Tensor:
-    """PROPACK's vectors are orthogonal to √ε; one Newton step to rounding: V (3 − VᴴV)/2.
-
-    Where A has fewer than k values that are not zero, PROPACK may return one of them twice.
-    """
-    V = torch.from_numpy(columns)
-    one = torch.eye(V.shape[1], dtype=V.dtype)
-    G = V.mH @ V
-    if bool(torch.linalg.vector_norm(G - one) > 10 * torch.finfo(V.dtype).eps ** 0.5):
+    columns = np.ascontiguousarray(vh.conj().T)
+    # where A has fewer than k values that are not zero, PROPACK may return one of them twice
+    off = np.linalg.norm(columns.conj().T @ columns - np.eye(rank))
+    if off > 10 * float(np.finfo(A.dtype).eps) ** 0.5:
         raise np.linalg.LinAlgError("the singular vectors are not orthogonal")
-    return V @ ((3 * one - G) / 2)
+    return columns
 
 
 def _arpack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
     small = min(A.shape)
+    if rank >= small - 1:
+        raise np.linalg.LinAlgError(f"rank {rank} is too much for ARPACK: min(m, n) is {small}")
     vectors: np.ndarray
+    error: Exception = RuntimeError("arpack failed")
     for times in (2, 4, 10):
         try:
             _, s, vh = scipy.sparse.linalg.svds(
@@ -222,7 +234,7 @@ def lobpcg(
             maxiter=steps,
         )
     found = rayleigh_ritz(
-        source, torch.from_numpy(np.ascontiguousarray(vectors)), 0, {"solver": "lobpcg"}
+        source, torch.from_numpy(np.ascontiguousarray(vectors)), 0, {"solver": "lobpcg"}, seed
     ).truncate(rank)
     if not accurate(found, accuracy):
         assert found.residuals is not None

@@ -47,6 +47,10 @@ class Centred(Source):
         inner = self.source.adjoint(Y) - torch.outer(self.mean.conj().resolve_conj(), Y.sum(0))
         return inner / self.scale[:, None]
 
+    @property
+    def eps(self) -> float:
+        return self.source.eps
+
     def dense(self) -> Tensor:
         return (self.source.dense() - self.mean) / self.scale
 

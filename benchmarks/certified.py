@@ -115,7 +115,7 @@ def run(task: tuple[str, int, float]) -> tuple[str, int, Record]:
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(limit(budget))
     try:
-        found = ritz(problem, budget=budget, seed=seed, progress=False).ritz
+        found = ritz(problem, budget=budget, seed=seed, progress=False).found
     except Exception:
         return name, seed, {"failed": traceback.format_exc()}
     finally:

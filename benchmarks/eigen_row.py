@@ -93,7 +93,7 @@ def solved(task: Task, seed: int) -> Record:
     begin = time.perf_counter()
     solution = ritz(task.problem, modes=task.modes, seed=seed, progress=False)
     seconds = time.perf_counter() - begin
-    found, problem = solution.ritz, solution.problem
+    found, problem = solution.found, solution.problem
     again, _, _ = refine(
         found.form, found.functions.network, found.functions.mix, finer(found, seed)
     )

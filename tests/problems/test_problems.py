@@ -118,7 +118,7 @@ def test_a_matrix_is_checked_against_numpy(tmp_path, kind, scale):
     np.testing.assert_allclose(report["exact"], np.linalg.svd(a)[1][:4])
     assert report["mean_relative_error"] < 1e-5
     assert report["subspace_distance"] < 1e-3
-    left = solution.factorization.left(np.arange(30))
+    left = solution.result.left(np.arange(30))
     np.testing.assert_allclose(np.abs(left.T @ u[:, :4]), np.eye(4), atol=1e-2)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from schmidt.arrays import exact_arithmetic
 from schmidt.certificate import FAILURE, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
@@ -18,7 +19,6 @@ from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import SOLVERS, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
-from schmidt.matrices.sources.centred import centred
 from schmidt.matrices.sources.source import Source, in_units, tall
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
@@ -105,8 +105,8 @@ def svd(
     rule = rank_rule(rank, tol, energy, mass, norm)
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
     check(TABLE, completeness=completeness, strict=strict)
-    with torch.no_grad(), torch.autocast("cpu", enabled=False):
-        given = in_units(centred(source_of(A, rank or FIRST, seed), center, scale))
+    with exact_arithmetic():
+        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
         _check_rank(rule, given)
         source = tall(given)
         settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy, "seed": seed}

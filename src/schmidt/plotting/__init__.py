@@ -3,11 +3,18 @@
 from matplotlib.figure import Figure
 
 from schmidt.plotting.completion import completed, penalty_path
-from schmidt.plotting.functions import function_curves, function_images, side_by_side
+from schmidt.plotting.functions import function_curves, function_images, level_diagram, side_by_side
 from schmidt.plotting.history import search, training_curve
 from schmidt.plotting.matrices import contact_sheet, decay
 from schmidt.plotting.semantic import semantic_map
-from schmidt.plotting.spectra import bounds, complex_spectrum, errors, orthogonality, spectrum
+from schmidt.plotting.spectra import (
+    bounds,
+    complex_spectrum,
+    errors,
+    orthogonality,
+    spectrum,
+    spectrum_of,
+)
 from schmidt.plotting.style import finish
 
 __all__ = [
@@ -21,11 +28,13 @@ __all__ = [
     "finish",
     "function_curves",
     "function_images",
+    "level_diagram",
     "orthogonality",
     "penalty_path",
     "search",
     "semantic_map",
     "side_by_side",
     "spectrum",
+    "spectrum_of",
     "training_curve",
 ]

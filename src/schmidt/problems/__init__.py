@@ -7,7 +7,7 @@ from schmidt.problems.kernels import gaussian_kernel, matrix
 from schmidt.problems.oscillator import coupled_oscillators, oscillator, oscillator2d
 from schmidt.problems.potential import potential
 from schmidt.problems.problem import ExactSpectrum, Problem
-from schmidt.problems.solution import RitzSolution, Solution
+from schmidt.problems.solution import Solution
 from schmidt.problems.solve import (
     PROBLEMS,
     default_dimension,
@@ -23,7 +23,6 @@ __all__ = [
     "PROBLEMS",
     "ExactSpectrum",
     "Problem",
-    "RitzSolution",
     "Solution",
     "box",
     "cosine",

@@ -72,6 +72,7 @@ def box(dim: int = 5) -> Problem:
         training=Training(steps=2000, batch=1400 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift),
         energy=lambda v: shift - v,
         extent=(0.0, 1.0),
+        whole=True,
         space=lambda count: BoxSpace(dim),
     )
 
@@ -93,6 +94,7 @@ def well2d(shift: float = WELL_SHIFT) -> Problem:
         training=Training(steps=2000, batch=1400, lr=1e-2, extra_shift=29 * math.pi**2),
         energy=lambda v: shift - v,
         extent=(0.0, 1.0),
+        whole=True,
         space=lambda count: BoxSpace(2),
     )
 
@@ -155,5 +157,6 @@ def torus(dim: int = 2) -> Problem:
         training=Training(steps=2000, batch=800 if dim <= 2 else 2048, lr=1e-2, extra_shift=shift),
         energy=lambda v: shift - v,
         extent=(0.0, 2 * math.pi),
+        whole=True,
         space=lambda count: TorusSpace(dim),
     )

@@ -50,6 +50,7 @@ class Problem:
         energy: value of T → physical energy; None where there is none.
         extent: (low, high) of the window for pictures, for functions of one or two coordinates;
             None on an index set and in more dimensions.
+        whole: the window is the whole domain: there is nothing beyond it.
         zoom: show each level in a window of its own size, inside ``extent``.
         max_modes: the most modes that make sense; None for no limit.
         space: modes → where the functions live, for the Ritz solver; None for operators that do
@@ -66,6 +67,7 @@ class Problem:
     energy: Callable[[np.ndarray], np.ndarray] | None = None
     extent: tuple[float, float] | None = None
     zoom: bool = False
+    whole: bool = False
     max_modes: int | None = None
     space: Callable[[int], Space] | None = None
 

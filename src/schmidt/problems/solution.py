@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from schmidt.certificate import Certificate
 from schmidt.compare import Comparison, align, compare, degenerate_groups, gram
 from schmidt.factorization import Eigenpairs, Factorization
 from schmidt.operators.fit import Fit
@@ -23,41 +23,118 @@ from schmidt.problems.problem import Problem
 NEGLIGIBLE = 1e-10
 
 
-class Judged(ABC):
-    """Values and functions that were found, and how far they are from the exact ones.
+@dataclass
+class Solution:
+    """What was found for a problem, whatever method made it, with the exact answer beside it.
 
     Attributes:
         problem: what was solved.
+        found: the answer: :class:`~schmidt.operators.ritz.Ritz` of the Ritz solver, or the
+            training run, :class:`~schmidt.operators.Fit`.
         sample: the held-out points that all comparisons refer to.
-        shown: which functions are compared and drawn.
     """
 
     problem: Problem
+    found: Ritz | Fit
     sample: Sample
-    shown: str
 
     @property
-    @abstractmethod
+    def method(self) -> str:
+        """ "ritz", or the method of training."""
+        return "ritz" if self.certified else str(self.found.settings["method"])
+
+    @property
+    def certified(self) -> bool:
+        """Whether the Ritz solver made it, which bounds its errors."""
+        return isinstance(self.found, Ritz)
+
+    @cached_property
+    def result(self) -> Factorization | Eigenpairs:
+        """Values and functions with their certificate: eigenpairs by energy, or a factorization."""
+        found = self.found
+        return found.eigenpairs if isinstance(found, Ritz) else found.factorization
+
+    @property
+    def certificate(self) -> Certificate:
+        """What is known about the values, in terms of T; empty where nothing was proven."""
+        known = getattr(self.found, "certificate", None)
+        return known if isinstance(known, Certificate) else Certificate(asked=f"{self.modes} modes")
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal cut the work short."""
+        return self.found.interrupted
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """The three estimates of the values of a training run, on the held-out points."""
+        fit = self.found
+        if isinstance(fit, Ritz):
+            raise AttributeError("the Ritz solver has one estimate of every value: .values")
+        return spectrum(self.problem.form, fit.right, fit.left, self.sample, method=fit.method)
+
+    @property
     def modes(self) -> int:
         """L."""
+        return len(self.found.values if isinstance(self.found, Ritz) else self.spectrum.norm)
 
     @property
-    @abstractmethod
     def values(self) -> np.ndarray:
-        """(L,) the best values found for T, shift included; NaN where there is none."""
-
-    @abstractmethod
-    def findable(self, exact: np.ndarray) -> np.ndarray:
-        """Those of the leading exact values that belong to modes which could be found."""
-
-    @abstractmethod
-    def sizes(self, exact: np.ndarray) -> np.ndarray:
-        """What errors of values are divided by."""
+        """(L,) the best values found for T, shift included; NaN where there is none. Real where no
+        eigenvalue has an imaginary part. Of a training run the Ritz values, of the polished
+        functions if it was polished."""
+        if isinstance(self.found, Ritz):
+            values = self.found.values
+            return values if values.imag.any() else values.real
+        polished = self.found.polished
+        return self.spectrum.ritz if polished is None else np.asarray(polished.values)
 
     @property
-    @abstractmethod
+    def energies(self) -> np.ndarray | None:
+        """(L,) the same as energies; None where the problem has none."""
+        return None if self.problem.energy is None else self.problem.energy(self.values)
+
+    @property
+    def radius(self) -> np.ndarray:
+        """(L,) half the widths of the certified intervals, of values and of energies; NaN where
+        nothing was certified."""
+        return self.found.radius if isinstance(self.found, Ritz) else np.full(self.modes, np.nan)
+
+    def findable(self, exact: np.ndarray) -> np.ndarray:
+        """Those of the leading exact values that belong to modes which could be found: all by the
+        Ritz solver; by training the positive ones, as others become zero functions."""
+        return exact if self.certified else exact[exact > NEGLIGIBLE * abs(exact[0])]
+
+    def sizes(self, exact: np.ndarray) -> np.ndarray:
+        """What errors of values are divided by: of the Ritz solver's the sizes of the eigenvalues
+        of T without its shift, a physicist's energies; of others the values."""
+        if self.certified:
+            return relative_scale(torch.as_tensor(exact), self.problem.form.offset).numpy()
+        return np.where(exact == 0, 1, np.abs(exact))
+
+    @property
+    def shown(self) -> str:
+        """Which functions are compared and drawn: "learned", or "ritz" where training fixes no
+        order and the learned functions mean nothing one by one; "polished" after a polish."""
+        if isinstance(self.found, Ritz):
+            return "ritz"
+        if self.found.polished is not None:
+            return "polished"
+        method = self.found.method
+        return "learned" if method is None or method.ordered else "ritz"
+
+    @cached_property
     def functions(self) -> tuple[Functions, Functions]:
         """Right and left functions, normalised."""
+        fit = self.found
+        if isinstance(fit, Ritz):
+            return fit.functions, fit.functions
+        if fit.polished is not None:
+            return fit.polished.right, fit.polished.left
+        s = self.spectrum
+        mixes = (s.mix_f, s.mix_g) if self.shown == "ritz" else (s.own_f, s.own_g)
+        right = Functions(double(fit.right), mixes[0])
+        return right, right if fit.left is None else Functions(double(fit.left), mixes[1])
 
     @property
     def exact(self) -> np.ndarray | None:
@@ -179,6 +256,64 @@ class Judged(ABC):
         """⟨f_i|f_j⟩ of the shown functions."""
         return gram(self.right_values(), self.sample.x.weight)
 
+    def report(self) -> dict[str, Any]:
+        """Everything as plain numbers, for JSON; what both kinds have is called the same."""
+        c, energies, known = self.comparison, self.energies, self.certificate
+        common = {
+            "problem": self.problem.name,
+            "method": self.method,
+            "modes": self.modes,
+            "values": numbers(self.values),
+            "energies": None if energies is None else numbers(energies),
+            "bounds": {name: bound.as_dict() for name, bound in known.bounds.items()},
+            "met": known.met,
+            "notes": list(known.notes),
+            "alarms": list(known.alarms),
+            "exact": None if self.exact is None else numbers(self.exact),
+            "relative_error": numbers(self.relative_error),
+            "mean_relative_error": self.mean_relative_error if self.judged else None,
+            "judged_modes": self.judged,
+            "functions": self.shown,
+            "angle_distance": numbers(c.angle_distance) if c else None,
+            "subspace_distance": c.subspace_distance if c else None,
+            "subspace_distance_total": c.subspace_distance_total if c else None,
+            "orthogonality": c.orthogonality if c else None,
+            "held_out_points": len(self.sample.x),
+            "seed": self.found.settings["seed"],
+            "seconds": self.found.seconds,
+            "interrupted": self.interrupted,
+        }
+        return common | (self._of_search() if self.certified else self._of_training())
+
+    def _of_search(self) -> dict[str, Any]:
+        found = self.found
+        assert isinstance(found, Ritz)
+        scale = self.sizes(self.values)
+        return found.report() | {
+            "relative_residual": numbers(found.residual / scale),
+            "relative_radius": numbers(found.radius / scale),
+            "relative_estimate": numbers(found.estimate / scale),
+        }
+
+    def _of_training(self) -> dict[str, Any]:
+        fit, s = self.found, self.spectrum
+        assert not isinstance(fit, Ritz)
+        polished = fit.polished
+        return {
+            "eigenvalues": {
+                "norm": numbers(s.norm),
+                "rayleigh": numbers(s.rayleigh),
+                "ritz": numbers(s.ritz),
+                **({} if polished is None else {"polished": numbers(polished.values)}),
+            },
+            "best_estimate": "ritz" if polished is None else "polished",
+            "vanished_modes": [int(i) + 1 for i in np.flatnonzero(s.vanished)],
+            "steps": fit.steps,
+            "batch": fit.settings["batch"],
+            "settings": dict(fit.settings),
+            "history": fit.history,
+        }
+
 
 def numbers(values: Sequence[float] | np.ndarray) -> list[float | list[float] | None]:
     """For JSON: None for what is not finite, [re, im] for complex numbers."""
@@ -191,111 +326,6 @@ def numbers(values: Sequence[float] | np.ndarray) -> list[float | list[float] | 
         else:
             out.append(float(v))
     return out
-
-
-@dataclass
-class Solution(Judged):
-    """A trained answer to a problem, with the exact one beside it.
-
-    Attributes:
-        problem: what was solved.
-        fit: the training run: networks, history, settings.
-        sample: the held-out points that all numbers refer to.
-    """
-
-    problem: Problem
-    fit: Fit
-    sample: Sample
-
-    @cached_property
-    def spectrum(self) -> Spectrum:
-        """The three estimates of the values, on the held-out points."""
-        fit = self.fit
-        return spectrum(self.problem.form, fit.right, fit.left, self.sample, method=fit.method)
-
-    @property
-    def modes(self) -> int:
-        return len(self.spectrum.norm)
-
-    @property
-    def values(self) -> np.ndarray:
-        """Ritz values: of the polished functions, if the run was polished, else of the learned."""
-        polished = self.fit.polished
-        return self.spectrum.ritz if polished is None else np.asarray(polished.values)
-
-    def findable(self, exact: np.ndarray) -> np.ndarray:
-        """The positive ones: others become zero functions."""
-        return exact[exact > NEGLIGIBLE * abs(exact[0])]
-
-    def sizes(self, exact: np.ndarray) -> np.ndarray:
-        return np.where(exact == 0, 1, np.abs(exact))
-
-    @property
-    def factorization(self) -> Factorization:
-        """Ritz values and Ritz functions: the best answer."""
-        return self.fit.factorization
-
-    @property
-    def learned(self) -> Factorization:
-        """The functions as learned, with their norms or Rayleigh quotients as values."""
-        return self.fit.learned
-
-    @property
-    def shown(self) -> str:  # type: ignore[override]
-        """Which functions are compared and drawn: "learned", or "ritz" where training fixes no
-        order and the learned functions mean nothing one by one; "polished" after a polish."""
-        if self.fit.polished is not None:
-            return "polished"
-        method = self.fit.method
-        return "learned" if method is None or method.ordered else "ritz"
-
-    @cached_property
-    def functions(self) -> tuple[Functions, Functions]:
-        if self.fit.polished is not None:
-            return self.fit.polished.right, self.fit.polished.left
-        s = self.spectrum
-        mixes = (s.mix_f, s.mix_g) if self.shown == "ritz" else (s.own_f, s.own_g)
-        right = Functions(double(self.fit.right), mixes[0])
-        left = right if self.fit.left is None else Functions(double(self.fit.left), mixes[1])
-        return right, left
-
-    def report(self) -> dict[str, Any]:
-        """Everything as plain numbers, for JSON."""
-        s, c = self.spectrum, self.comparison
-        energies = self.problem.energy(self.values) if self.problem.energy else None
-        settings = self.fit.settings
-        polished = self.fit.polished
-        return {
-            "problem": self.problem.name,
-            "method": settings["method"],
-            "modes": self.modes,
-            "eigenvalues": {
-                "norm": numbers(s.norm),
-                "rayleigh": numbers(s.rayleigh),
-                "ritz": numbers(s.ritz),
-                **({} if polished is None else {"polished": numbers(polished.values)}),
-            },
-            "best_estimate": "ritz" if polished is None else "polished",
-            "exact": None if self.exact is None else numbers(self.exact),
-            "energies": numbers(energies) if energies is not None else None,
-            "relative_error": numbers(self.relative_error),
-            "mean_relative_error": self.mean_relative_error if self.judged else None,
-            "functions": self.shown,
-            "angle_distance": numbers(c.angle_distance) if c else None,
-            "subspace_distance": c.subspace_distance if c else None,
-            "subspace_distance_total": c.subspace_distance_total if c else None,
-            "orthogonality": c.orthogonality if c else None,
-            "judged_modes": self.judged,
-            "vanished_modes": [int(i) + 1 for i in np.flatnonzero(s.vanished)],
-            "steps": self.fit.steps,
-            "interrupted": self.fit.interrupted,
-            "batch": settings["batch"],
-            "seconds": self.fit.seconds,
-            "seed": settings["seed"],
-            "held_out_points": len(self.sample.x),
-            "settings": dict(settings),
-            "history": self.fit.history,
-        }
 
 
 def error_monitor(problem: Problem, sample: Sample) -> Any:
@@ -312,73 +342,3 @@ def error_monitor(problem: Problem, sample: Sample) -> Any:
         return {"mean_relative_error": float(np.mean(np.nan_to_num(error, nan=1.0)))}
 
     return monitor
-
-
-@dataclass
-class RitzSolution(Judged):
-    """The Ritz solver's answer to a problem, with the exact one beside it.
-
-    Attributes:
-        problem: what was solved.
-        ritz: values, functions and certificate.
-        sample: the held-out points that comparisons of functions refer to.
-    """
-
-    problem: Problem
-    ritz: Ritz
-    sample: Sample
-    shown = "ritz"
-
-    @property
-    def modes(self) -> int:
-        return len(self.ritz.values)
-
-    @property
-    def values(self) -> np.ndarray:
-        """Real where no eigenvalue has an imaginary part."""
-        found = self.ritz.values
-        return found if found.imag.any() else found.real
-
-    def findable(self, exact: np.ndarray) -> np.ndarray:
-        """All: the solver needs no positive values."""
-        return exact
-
-    def sizes(self, exact: np.ndarray) -> np.ndarray:
-        """Sizes of the eigenvalues of T without its shift: a physicist's energies."""
-        return relative_scale(torch.as_tensor(exact), self.problem.form.offset).numpy()
-
-    @cached_property
-    def functions(self) -> tuple[Functions, Functions]:
-        return self.ritz.functions, self.ritz.functions
-
-    @property
-    def eigenpairs(self) -> Eigenpairs:
-        """Energies and functions, with their certificate."""
-        return self.ritz.eigenpairs
-
-    def report(self) -> dict[str, Any]:
-        """Everything as plain numbers, for JSON."""
-        c = self.comparison
-        energies = self.problem.energy(self.values) if self.problem.energy else None
-        ritz = self.ritz.report()
-        scale = self.sizes(self.values)
-        return {
-            "problem": self.problem.name,
-            "method": "ritz",
-            "modes": self.modes,
-            **ritz,
-            "relative_residual": numbers(self.ritz.residual / scale),
-            "relative_radius": numbers(self.ritz.radius / scale),
-            "relative_estimate": numbers(self.ritz.estimate / scale),
-            "exact": None if self.exact is None else numbers(self.exact),
-            "energies": numbers(energies) if energies is not None else None,
-            "relative_error": numbers(self.relative_error),
-            "mean_relative_error": self.mean_relative_error if self.judged else None,
-            "judged_modes": self.judged,
-            "angle_distance": numbers(c.angle_distance) if c else None,
-            "subspace_distance": c.subspace_distance if c else None,
-            "subspace_distance_total": c.subspace_distance_total if c else None,
-            "orthogonality": c.orthogonality if c else None,
-            "held_out_points": len(self.sample.x),
-            "seed": self.ritz.settings["seed"],
-        }

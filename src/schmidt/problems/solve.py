@@ -20,7 +20,7 @@ from schmidt.problems.hydrogen import hydrogen2d, hydrogen3d
 from schmidt.problems.kernels import gaussian_kernel
 from schmidt.problems.oscillator import coupled_oscillators, oscillator, oscillator2d
 from schmidt.problems.problem import Problem
-from schmidt.problems.solution import RitzSolution, Solution, error_monitor
+from schmidt.problems.solution import Solution, error_monitor
 from schmidt.problems.wells import cosine, double_well, morse
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
@@ -75,7 +75,7 @@ def default_method(problem: Problem) -> str:
 
 def solve(
     problem: Problem | str, *, method: str | Method | None = None, **settings: Any
-) -> Solution | RitzSolution:
+) -> Solution:
     """Solve a problem with a known answer, and judge the result.
 
     Args:
@@ -101,7 +101,7 @@ def ritz(
     seed: int = 0,
     progress: bool = True,
     **unknown: Any,
-) -> RitzSolution:
+) -> Solution:
     """Solve by the Ritz solver, with error bounds; arguments as for
     :func:`schmidt.operators.eigenfunctions`."""
     if unknown:
@@ -125,7 +125,7 @@ def ritz(
         seed=seed,
         progress=progress,
     )
-    return RitzSolution(chosen, found, chosen.form.evaluation())
+    return Solution(chosen, found, chosen.form.evaluation())
 
 
 def train(

@@ -261,5 +261,6 @@ def cosine(dim: int = 2) -> Problem:
         ),
         energy=lambda v: shift - v,
         extent=(0.0, 2 * math.pi),
+        whole=True,
         space=lambda count: TorusSpace(dim),
     )

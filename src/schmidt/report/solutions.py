@@ -8,14 +8,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from schmidt.problems import RitzSolution, Solution
+from schmidt.problems import Solution
 from schmidt.report import console_table
 
 
-def print_report(console: Console, solution: Solution | RitzSolution) -> None:
+def print_report(console: Console, solution: Solution) -> None:
     """Values beside the exact ones, and what they say in a few lines."""
     report = solution.report()
-    certified = isinstance(solution, RitzSolution)
+    certified = solution.certified
     table = _certified(report) if certified else _trained(report)
     console.print()
     console.print(table)

@@ -197,7 +197,7 @@ def solve_features(options: Options, modes: int) -> Record:
     found = ritz(
         "hydrogen2d", modes=modes, budget=RITZ_BUDGET[options.tier], progress=options.progress
     )
-    seconds = sum(t["seconds"] for t in found.ritz.report()["trials"])
+    seconds = sum(t["seconds"] for t in found.report()["trials"])
     record = {"mean": found.mean_relative_error, "seconds": float(seconds)}
     write_json(path, record)
     return record

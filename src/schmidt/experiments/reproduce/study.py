@@ -191,7 +191,7 @@ def show_functions(study: Study, report: Report) -> None:
     for label, folder in study.folders.items():
         rows[label], overlaps[label] = judge.pictures(folder)
     rows["exact"] = exact
-    titles = [f"{v:.3g}  ±{r:.0f}" for v, r in zip(values, reaches, strict=False)]
+    titles = [f"{v:.3g}" for v, _ in zip(values, reaches, strict=False)]
     report.figure(
         "functions.png",
         plotting.side_by_side(rows, [(-r, r) for r in reaches], titles, overlaps),

@@ -72,7 +72,7 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     """The fastest, and where it fails the surest."""
     m, n = source.shape
     said = []
-    if source.structure != "dense" and rank < source.small:
+    if source.structure not in ("dense", "mapped") and rank < source.small:
         try:
             return lanczos(source, rank, accuracy=accuracy, seed=seed)
         except NotConvergedError as error:

@@ -32,11 +32,11 @@ from schmidt.completion.selection import (
 )
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.parameters import FLAG, SEED, Choice, Number, check
+from schmidt.parameters import FLAG, SEED, Allowed, Choice, Number, check
 from schmidt.storage import DamagedFileError, read_tensors, write_tensors
 from schmidt.storage import plain as plain_numbers
 
-PARAMETERS = {
+PARAMETERS: dict[str, Allowed] = {
     "method": Choice("soft-impute", "fixed-rank"),
     "penalty": Number(0, none=True),
     "rank": Number(1, whole=True, none=True),
@@ -55,6 +55,7 @@ PARAMETERS = {
 }
 KIND = "schmidt.MatrixCompletion"
 ARRAYS = ("row_factors_", "column_factors_", "row_biases_", "column_biases_")
+SEEN = ("starts", "columns", "values")
 FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
@@ -406,7 +407,7 @@ class MatrixCompletion(BaseEstimator):
         """
         self._require_fitted()
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
-        for name in ("starts", "columns", "values"):
+        for name in SEEN:
             tensors[f"seen.{name}"] = torch.from_numpy(getattr(self._seen, name))
         contents = {
             "settings": self.get_params(),
@@ -428,7 +429,7 @@ class MatrixCompletion(BaseEstimator):
             column_ids = Ids.from_json(json.loads(header["column_ids"]), "column")
             certificate = Certificate.from_dict(json.loads(header["certificate"]))
             arrays = {name: tensors[name].numpy() for name in ARRAYS}
-            seen = [tensors[f"seen.{name}"].numpy() for name in ("starts", "columns", "values")]
+            seen = {name: tensors[f"seen.{name}"].numpy() for name in SEEN}
         except (KeyError, json.JSONDecodeError) as error:
             raise DamagedFileError(f"{path} is damaged ({error}): it cannot be read") from error
         if isinstance(settings["clip"], list):
@@ -437,7 +438,7 @@ class MatrixCompletion(BaseEstimator):
         for name, value in {**fitted, **arrays}.items():
             setattr(model, name, tuple(value) if isinstance(value, list) else value)
         model.row_ids_, model.column_ids_ = row_ids, column_ids
-        model._seen = Observed((len(row_ids), len(column_ids)), *seen)
+        model._seen = Observed((len(row_ids), len(column_ids)), **seen)
         model.choice_, model.certificate_ = None, certificate
         return model
 

@@ -82,7 +82,7 @@ class MatrixCompletion(BaseEstimator):
             largest value of ratings, that is where values repeat (at most half of them are
             distinct), and does not clip otherwise; None never clips.
         validation: fraction of the entries held out to choose λ and the rank; all are used
-            afterwards. Where that is fewer than 10,000, several parts are held out in turn. Which
+            afterwards. Where that is fewer than 5,000, several parts are held out in turn. Which
             entries are, is decided by a hash of their labels.
         solver: "als" (fast alternating least squares, sparse plus low rank), "svd" (soft-
             thresholded SVDs of the full matrix), "auto": "svd" up to 10,000 places.

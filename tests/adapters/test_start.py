@@ -15,6 +15,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from schmidt.adapters import (
@@ -220,6 +221,32 @@ def test_a_copied_adapter_is_the_same_function(classifier: Build, batch: Batch) 
     assert off(model(**batch).logits, expected) == 0
 
 
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers` to `True`")
+def test_resized_embeddings_are_saved(batch: Batch, tmp_path: Path) -> None:
+    config = transformers.LlamaConfig(
+        vocab_size=36,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=False,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+
+    def resized() -> Any:
+        model = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base")
+        model.resize_token_embeddings(40)  # new rows are random
+        return model
+
+    model: Any = peft.get_peft_model(resized(), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    inputs = {"input_ids": batch["input_ids"], "labels": batch["input_ids"]}
+    lora_ga(model, [inputs])
+    steps(model, inputs)
+    save_adapter(model, tmp_path / "adapter")
+    loaded = peft.PeftModel.from_pretrained(resized(), tmp_path / "adapter")
+    assert off(loaded(**inputs).logits, model(**inputs).logits) <= 1e-6
+
+
 @pytest.mark.parametrize("start", [lora_ga, orthogonal_start])
 def test_every_kind_of_layer_survives(
     mixed: Build, ids: Tensor, tmp_path: Path, start: Callable
@@ -296,12 +323,22 @@ def test_weight_decay_shrinks_the_change_of_the_weight(classifier: Build, batch:
     torch.testing.assert_close(after, 0.9 * before)
 
 
-def test_compiled_models_train_half(classifier: Build, batch: Batch) -> None:
-    model: Any = classifier(torch.float64)
-    lora_ga(model, [batch])
-    before = held(model)
-    steps(torch.compile(model, backend="aot_eager"), batch, 2)
+def test_compiled_models_train_half() -> None:
+    base = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+    config = peft.LoraConfig(r=2, target_modules=["0", "2"])
+    model: Any = peft.get_peft_model(base, config)  # type: ignore[arg-type]
+    x = torch.randn(6, 8)
+    lora_ga(model, [x], lambda m, b: m(b).square().sum())
+    before, factors = held(model), [p.A.clone() for p in find_pairs(model)]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    compiled = torch.compile(model, backend="aot_eager")
+    for _ in range(2):
+        optimizer.zero_grad()
+        compiled(x).square().sum().backward()
+        optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, held(model), strict=True))
+    assert not any(torch.equal(p.A, A) for p, A in zip(find_pairs(model), factors, strict=True))
 
 
 def test_several_adapters_need_a_name(classifier: Build, batch: Batch) -> None:

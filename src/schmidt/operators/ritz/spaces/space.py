@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.jet import Jet, JetModule
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.trunk import TrunkFeatures
@@ -38,6 +38,8 @@ class Frame(JetModule):
 
 
 GRID_DIMENSIONS = 3
+VIOLATION = 1e-6
+"""Of boundary conditions, relative to the largest value."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,17 @@ def square(value: float | Sequence[float] | Tensor, dim: int, name: str) -> Tens
     if v.shape != (dim, dim):
         raise ValueError(f"{name} must have shape ({dim}, {dim}), got {tuple(v.shape)}")
     return v.clone()
+
+
+@torch.no_grad()
+def seen(features: Function, mix: Tensor, x: Tensor) -> Tensor:
+    """Values of functions at points: (N, L)."""
+    return features(x).to(mix.dtype) @ mix
+
+
+def listed(which: Tensor) -> str:
+    """The numbers, from 1, of those that are True."""
+    return ", ".join(str(int(i) + 1) for i in torch.nonzero(which).flatten())
 
 
 class Space(ABC):
@@ -183,6 +196,11 @@ class Space(ABC):
     def singularities(self) -> Tensor:
         """(c, d) points where T f may be unbounded unless f has the right cusp."""
         return torch.zeros(0, self.dim, dtype=torch.float64)
+
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Sentences on how functions that a user brings break the conditions of this space: values
+        on walls, periodicity, decay. Features of the space's own keep them by construction."""
+        return []
 
     def refocused(self, points: Points, states: Jet) -> Space:
         """The same space with coordinates and points fitted to found states (jets of order 1)."""

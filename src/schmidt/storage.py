@@ -31,17 +31,18 @@ class FolderInUseError(RuntimeError):
 
 
 @contextmanager
-def exclusive(folder: str | Path) -> Iterator[Path]:
+def exclusive(folder: str | Path, name: str = LOCK) -> Iterator[Path]:
     """Hold a folder for one run; made if it is missing.
 
-    The lock is the operating system's: it dies with the process, however that ends.
+    The lock is the operating system's: it dies with the process, however that ends. Commands hold
+    one of their own ``name``, beside that of the training they call.
 
     Raises:
         FolderInUseError: another process holds it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK)
+    lock = FileLock(folder / name)
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -160,6 +161,12 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor]
     """
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    with path.open("rb") as start:
+        first = start.read(6)
+    if first == b"\x93NUMPY" or first[:4] == b"PK\x03\x04":
+        raise ValueError(
+            f"{path} holds arrays of numpy, nothing that schmidt saved: numpy.load reads it"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             # clones: memory as the file has it is not aligned, and products of unaligned

@@ -17,7 +17,7 @@ from rich.markup import escape
 from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
 from schmidt.report import console_table
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
         raise ValueError(f"--top must be at least 1, got {options.top}")
     if options.user is not None and options.user not in set(data.users):
         raise ValueError(f"--user {options.user}: there is no such user in {data.name}")
+    out = claim(options.out or Path("schmidt-out") / f"complete-{data.name}", options.json)
     start = time.perf_counter()
     model = MatrixCompletion(
         penalty=options.penalty,
@@ -86,7 +87,6 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     ).fit(data.users, data.items, data.values)
     report = _report(data, model, time.perf_counter() - start)
     _print(console, data, model, report, options)
-    out = options.out or Path("schmidt-out") / f"complete-{data.name}"
     write_bytes(out / "predictions.csv", _predictions(model, options.top, options.every))
     model.save(out / "model.safetensors")
     write_json(out / "report.json", report)

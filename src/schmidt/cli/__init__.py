@@ -120,8 +120,9 @@ def _parsed(name: str, given: list[str]) -> Callable[[], Any]:
 
 def _misunderstood(box: str, name: str) -> str:
     """What the parser says in a box, in a line."""
-    lines = [line.strip("│ ") for line in box.splitlines() if not line.startswith(("╭", "╰"))]
-    rules = [i for i, line in enumerate(lines) if line.startswith("──")]
+    inside = [line for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
+    lines = [line.strip("│| ") for line in inside]
+    rules = [i for i, line in enumerate(lines) if line[:2] in ("──", "--") and len(set(line)) == 1]
     first = " ".join(lines[: rules[0] if rules else None])
     more = f"; `schmidt {name} --help` explains every flag"
     value = re.search(r"Error parsing (\S+): .*?from (\[.*?\])\.", first)

@@ -54,14 +54,28 @@ def claim(out: Path, *files: Path | None) -> Path:
         if file is not None and file.parent.exists() and not file.parent.is_dir():
             raise ValueError(f"cannot write {file}: {file.parent} is not a directory")
     stack = _held.get()
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         if stack is None:
             out.mkdir(parents=True, exist_ok=True)
         else:
             stack.enter_context(exclusive(out, LOCK))
+            stack.callback(_tidy, out, made)
     except PermissionError:
         raise ValueError(f"cannot write into {out}: no permission; choose another --out") from None
     for folder in (out, *(f.parent for f in files if f is not None)):
         if folder.exists() and not os.access(folder, os.W_OK):
             raise ValueError(f"cannot write into {folder}: no permission")
     return out
+
+
+def _tidy(out: Path, made: list[Path]) -> None:
+    """A command that wrote nothing leaves nothing: neither its lock nor the folders it made."""
+    if not made or any(file.name != LOCK for file in out.iterdir()):
+        return
+    (out / LOCK).unlink(missing_ok=True)
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:  # someone else's by now
+            return

@@ -296,12 +296,22 @@ def test_weight_decay_shrinks_the_change_of_the_weight(classifier: Build, batch:
     torch.testing.assert_close(after, 0.9 * before)
 
 
-def test_compiled_models_train_half(classifier: Build, batch: Batch) -> None:
-    model: Any = classifier(torch.float64)
-    lora_ga(model, [batch])
-    before = held(model)
-    steps(torch.compile(model, backend="aot_eager"), batch, 2)
+def test_compiled_models_train_half() -> None:
+    base = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 8))
+    config = peft.LoraConfig(r=2, target_modules=["0", "2"])
+    model: Any = peft.get_peft_model(base, config)  # type: ignore[arg-type]
+    x = torch.randn(6, 8)
+    lora_ga(model, [x], lambda m, b: m(b).square().sum())
+    before, factors = held(model), [p.A.clone() for p in find_pairs(model)]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    optimizer.param_groups[0]["weight_decay"] = 0.0
+    compiled = torch.compile(model, backend="aot_eager")
+    for _ in range(2):
+        optimizer.zero_grad()
+        compiled(x).square().sum().backward()
+        optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(before, held(model), strict=True))
+    assert not any(torch.equal(p.A, A) for p, A in zip(find_pairs(model), factors, strict=True))
 
 
 def test_several_adapters_need_a_name(classifier: Build, batch: Batch) -> None:

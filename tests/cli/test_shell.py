@@ -14,8 +14,7 @@ import pytest
 
 import schmidt
 from schmidt.cli import COMMANDS, load, main
-from schmidt.report.terminal import LOCK
-from schmidt.storage import exclusive
+from schmidt.storage import LOCK
 
 SCHMIDT = [sys.executable, "-m", "schmidt"]
 
@@ -71,8 +70,14 @@ def test_a_negative_formula_is_a_value_and_not_a_flag(capsys, tmp_path):
 def test_two_commands_never_write_into_one_folder(capsys, tmp_path):
     np.save(tmp_path / "a.npy", np.eye(4))
     out = tmp_path / "out"
-    with exclusive(out, LOCK):
+    hold = "import sys, time; from schmidt.storage import exclusive\n"
+    hold += "with exclusive(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", hold, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
         status, error = said(capsys, "svd", str(tmp_path / "a.npy"), "--out", str(out))
+        other.kill()
     assert status == 2
     assert "another run is writing into" in error
     assert main(["svd", str(tmp_path / "a.npy"), "--out", str(out)]) == 0

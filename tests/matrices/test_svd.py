@@ -345,7 +345,7 @@ class TestBadInput:
             (np.array([[1.0, np.nan]]), "NaN or Inf"),
             (scipy.sparse.csr_array([[np.inf, 1]]), "NaN or Inf"),
             (np.array([["a", "b"]]), "matrix of numbers"),
-            (np.zeros((2, 2), np.float16), "convert to float32"),
+            (np.ones((2, 2), np.longdouble), "convert to float64"),
             ("matrix", "cannot decompose a str"),
             ([], "expected a matrix"),
             (iter([]), "no blocks"),

@@ -12,7 +12,7 @@ from schmidt.adapters.delta import Delta, LayerDelta, lowrank_delta
 from schmidt.adapters.lora_ga import LayerStart, Start, lora_ga, model_loss, orthogonal_start
 from schmidt.adapters.lora_pro import LoRAPro, create_lorapro_optimizer, trainer_optimizer
 from schmidt.adapters.pairs import Pair, Trainable, find_pairs, split_parameters
-from schmidt.adapters.start import hold_start, save_adapter
+from schmidt.adapters.start import hold_start, merge, save_adapter, untie
 
 __all__ = [
     "Delta",
@@ -34,10 +34,12 @@ __all__ = [
     "lora_ga",
     "lowrank_delta",
     "memory_table",
+    "merge",
     "merge_report",
     "model_loss",
     "orthogonal_start",
     "save_adapter",
     "split_parameters",
     "trainer_optimizer",
+    "untie",
 ]

@@ -186,7 +186,8 @@ def check_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
             if key in owner:
                 raise ValueError(
                     f"{pair.name} shares a parameter with {owner[key]}; each pair needs factors of "
-                    "its own (for tied embeddings set ensure_weight_tying=False in the LoraConfig)"
+                    "its own. For tied embeddings set ensure_weight_tying=False in the LoraConfig, "
+                    "and merge with schmidt.adapters.merge, which changes the one weight once"
                 )
             owner[key] = pair.name
     return pairs

@@ -167,6 +167,62 @@ def save_adapter(
         return _place(written, load_file(written / WEIGHTS), Path(folder))
 
 
+@torch.no_grad()
+def untie(model: nn.Module) -> list[list[str]]:
+    """Give tied weights, as those of embeddings and output layers, a copy each, in place.
+
+    Returns:
+        The names that were tied, group by group. ``config.tie_word_embeddings`` is False then.
+    """
+    groups: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(parameter), []).append(name)
+    tied = [names for names in groups.values() if len(names) > 1]
+    for names in tied:
+        for name in names[1:]:
+            where, _, last = name.rpartition(".")
+            layer = model.get_submodule(where)
+            old = getattr(layer, last)
+            setattr(layer, last, nn.Parameter(old.detach().clone(), old.requires_grad))
+    if tied:
+        _say_tied(model, False)
+    return tied
+
+
+def _say_tied(model: Any, value: bool) -> None:
+    config: Any = getattr(model, "config", None)
+    if getattr(config, "tie_word_embeddings", None) is not None:
+        config.tie_word_embeddings = value
+
+
+def merge(model: nn.Module) -> nn.Module:
+    """The base model with all active adapters in its weights, and without adapters.
+
+    As ``model.merge_and_unload()``, which must not be used where embeddings and output layer are
+    tied and adapted: it changes the one weight once for each end. Here each end gets a weight of
+    its own; where both come out the same, they are tied again. The PEFT model must not be used
+    afterwards.
+    """
+    model = peft_model(model)
+    base: Any = model.get_base_model()
+    was_tied = untie(base)
+    merged: Any = model.merge_and_unload()
+    again = True
+    for names in was_tied:
+        ends = [name.replace(".base_layer", "") for name in names]
+        first, *others = (merged.get_parameter(name) for name in ends)
+        if all(torch.equal(first, other) for other in others):
+            for name in ends[1:]:
+                where, _, last = name.rpartition(".")
+                setattr(merged.get_submodule(where), last, first)
+        else:
+            again = False
+    if was_tied and again:
+        _say_tied(merged, True)
+    assert isinstance(merged, nn.Module)
+    return merged
+
+
 def write_adapter(folder: Path, tensors: dict[str, Tensor], config: PeftConfig) -> Path:
     """adapter_model.safetensors and adapter_config.json, as PEFT reads them."""
     config.inference_mode = True

@@ -122,7 +122,10 @@ def _misunderstood(box: str, name: str) -> str:
     """What the parser says in a box, in a line."""
     inside = [line for line in box.splitlines() if not line.startswith(("╭", "╰", "+"))]
     lines = [line.strip("│| ") for line in inside]
+    lines = [line for line in lines if line]
     rules = [i for i, line in enumerate(lines) if line[:2] in ("──", "--") and len(set(line)) == 1]
+    if rules[:1] == [1]:  # without a box the title stands on a rule
+        lines, rules = lines[2:], [i - 2 for i in rules[1:]]
     first = " ".join(lines[: rules[0] if rules else None])
     more = f"; `schmidt {name} --help` explains every flag"
     value = re.search(r"Error parsing (\S+): .*?from (\[.*?\])\.", first)

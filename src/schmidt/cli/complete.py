@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import tyro
@@ -16,9 +16,11 @@ from rich.markup import escape
 
 from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
+from schmidt.parameters import Number, check
 from schmidt.report import console_table
 from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes, write_json
+from schmidt.tables import TableOptions
 
 if TYPE_CHECKING:
     from schmidt.completion import MatrixCompletion, Selection
@@ -40,7 +42,19 @@ class CompleteOptions:
     ratings: Annotated[
         tyro.conf.Positional[Path | None], optional("RATINGS.csv", "a planted example")
     ] = None
-    """A table whose first columns are user, item, rating; a header is allowed."""
+    """A table with columns user, item, rating, in any order if their names say so; .csv, .tsv,
+    .json, .parquet, also .gz, or - for standard input."""
+    user: Annotated[str | None, optional("COLUMN", "by its name, or the first")] = None
+    """The column of users: its name, or its number from 1."""
+    item: Annotated[str | None, optional("COLUMN", "by its name, or the second")] = None
+    """The column of items."""
+    rating: Annotated[str | None, optional("COLUMN", "by its name, or the third")] = None
+    """The column of ratings."""
+    time: Annotated[str | None, optional("COLUMN", "by its name, or none")] = None
+    """The column of times, which say what the last of several ratings is."""
+    duplicates: Literal["raise", "last", "mean"] = "raise"
+    """What to do with several ratings of one item by one user."""
+    table: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
     penalty: Annotated[float | None, optional("FLOAT", "chosen on held-out ratings")] = None
     """λ of the nuclear norm."""
     rank: Annotated[int | None, optional("INT", "chosen on held-out ratings")] = None
@@ -51,7 +65,7 @@ class CompleteOptions:
     """Write so many unseen items for each user, best first."""
     every: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write predictions for all missing places instead."""
-    user: Annotated[str | None, optional("ID", "the first one")] = None
+    show: Annotated[str | None, optional("USER", "the first one")] = None
     """Print the recommendations for this user."""
     seed: int = 0
     """Seed of the held-out part."""
@@ -71,17 +85,24 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     from schmidt.completion import MatrixCompletion
 
     console = Console()
-    data = read_ratings(options.ratings) if options.ratings else planted_ratings(options.seed)
-    if options.top < 1:
-        raise ValueError(f"--top must be at least 1, got {options.top}")
-    if options.user is not None and options.user not in set(data.users):
-        raise ValueError(f"--user {options.user}: there is no such user in {data.name}")
+    check({"--top": Number(1, whole=True)}, **{"--top": options.top})
+    if options.ratings:
+        named = {role: getattr(options, role) for role in ("user", "item", "rating", "time")}
+        data = read_ratings(options.ratings, named, options.table)
+    else:
+        data = planted_ratings(options.seed)
+    errors = Console(stderr=True)
+    for line in data.understood:
+        errors.print(escape(line), highlight=False)
+    if options.show is not None and options.show not in set(data.users):
+        raise ValueError(f"--show {options.show}: there is no such user in {data.name}")
     out = claim(options.out or Path("schmidt-out") / f"complete-{data.name}", options.json)
     start = time.perf_counter()
     model = MatrixCompletion(
         penalty=options.penalty,
         rank=options.rank,
         validation=options.validation,
+        duplicates=options.duplicates,
         seed=options.seed,
         progress=True,
     ).fit(data.users, data.items, data.values)
@@ -112,12 +133,13 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
         "rank": model.rank_,
         "seconds": seconds,
         "settings": model.get_params(),
+        "certificate": model.certificate_.as_dict(),
     }
     choice = model.choice_
     if choice is not None:
         report |= {
             "method": choice.method,
-            "held_out": choice.held_out,
+            "held_out": choice.held_out * choice.folds,
             "validation_rmse": choice.error,
             "bias_rmse": choice.path.bias_error,
             "path": [
@@ -185,7 +207,7 @@ def _print(
             f"λ = {model.penalty_:.3g} as given, rank {model.rank_}, {report['seconds']:.1f} s",
             highlight=False,
         )
-    user = options.user or data.users[0]
+    user = options.show or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
     table = console_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):

@@ -210,7 +210,7 @@ def _train(
         start=options.start or "random",
         polish=options.polish,
         checkpoint=out,
-        resume=options.resume,
+        resume=options.resume and checkpoint.exists(out),
     )
 
 

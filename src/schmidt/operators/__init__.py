@@ -27,6 +27,7 @@ from schmidt.operators.measures import (
 from schmidt.operators.methods import (
     GHA,
     Batch,
+    DivergedError,
     Method,
     NestedLowRank,
     NeuralEF,
@@ -65,7 +66,7 @@ from schmidt.operators.ritz import (
     galerkin,
     train_trunk,
 )
-from schmidt.operators.run import DivergedError, Run
+from schmidt.operators.run import Run
 from schmidt.operators.soap import SOAP
 from schmidt.operators.spectrum import Functions, NotSelfAdjointError, Spectrum, spectrum
 from schmidt.operators.training import Training

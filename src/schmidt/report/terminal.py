@@ -11,9 +11,8 @@ from typing import Any
 
 import tyro
 
-from schmidt.storage import exclusive
+from schmidt.storage import LOCK, exclusive
 
-LOCK = ".schmidt.command.lock"
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
 
 
@@ -59,7 +58,7 @@ def claim(out: Path, *files: Path | None) -> Path:
         if stack is None:
             out.mkdir(parents=True, exist_ok=True)
         else:
-            stack.enter_context(exclusive(out, LOCK))
+            stack.enter_context(exclusive(out))
             stack.callback(_tidy, out, made)
     except PermissionError:
         raise ValueError(f"cannot write into {out}: no permission; choose another --out") from None

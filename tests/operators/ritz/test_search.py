@@ -58,7 +58,7 @@ def test_the_seed_is_of_features_and_of_points() -> None:
     assert not np.array_equal(first.values, other.values)
     np.testing.assert_allclose(first.values, other.values, rtol=1e-3)
     assert not np.array_equal(first.residual, other.residual)
-    searched = bound_states(square, 1, 2, budget=0.2, seed=3, progress=False)
+    searched = bound_states(square, 2, 2, budget=0.2, seed=3, progress=False)
     assert searched.choice.seed == searched.settings["seed"] == 3
 
 

@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import wait
@@ -19,11 +19,12 @@ from typing import Any
 
 import torch
 
-from schmidt.experiments.reproduce import graphs, model
+from schmidt.experiments.reproduce import model
 from schmidt.experiments.reproduce.judge import judge
 from schmidt.experiments.reproduce.model import Recipe
+from schmidt.operators.checkpoint import exists
 from schmidt.operators.fit import Fit, fit
-from schmidt.operators.methods import DivergedError
+from schmidt.operators.methods import METHODS, DivergedError
 from schmidt.progress import Bar, Interruptible, progress_bar
 from schmidt.storage import read_json, write_json
 
@@ -139,13 +140,19 @@ def perform(task: TrainingRun, root: Path, report: Reporter | None = None) -> di
     return record
 
 
+def capturable(recipe: Recipe, method: str, device: str) -> bool:
+    """Whether the steps of a run can be recorded as CUDA graphs."""
+    on_gpu = torch.device(device).type == "cuda"
+    return on_gpu and METHODS[method](recipe.modes).capturable
+
+
 def _train(task: TrainingRun, folder: Path, report: Reporter | None) -> Fit:
     recipe = task.recipe
     settings = model.training(recipe, task.seed, task.device)
+    if capturable(recipe, task.method, task.device):
+        settings = replace(settings, compiled="graphs")
     every = max(1, recipe.steps // REPORTS)
     network = model.network(recipe, task.seed)
-    if graphs.usable(recipe, task.method, task.device):
-        return graphs.fit(recipe, task.method, network, settings, folder, report, every)
     calls = 0
 
     def monitor(right: Any, left: Any) -> dict[str, float]:
@@ -162,7 +169,7 @@ def _train(task: TrainingRun, folder: Path, report: Reporter | None) -> Fit:
         training=settings,
         settings={"recipe": recipe.plain()},
         checkpoint=folder,
-        resume=True,
+        resume=exists(folder),
         monitor=monitor,
         monitor_every=every,
         progress=False,

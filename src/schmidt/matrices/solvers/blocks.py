@@ -25,6 +25,7 @@ from torch import Tensor
 
 from schmidt.matrices.solvers.choice import solve
 from schmidt.matrices.solvers.triplets import Triplets, lapack, polar
+from schmidt.matrices.sources.centred import Centred, centred, column_means, slices, wanted
 from schmidt.matrices.sources.entries import double
 from schmidt.matrices.sources.source import Dense, Source, Sparse, tall, unit_of
 
@@ -41,6 +42,7 @@ class Incremental:
     def __init__(self, size: int, *, accuracy: float = 1e-10, seed: int = 0) -> None:
         self.size, self.accuracy, self.seed = size, accuracy, seed
         self.updates = 0
+        self.lost = 0.0  # a bound of ‖E‖₂² of all that was dropped
         self.values: Tensor | None = None
         self.right: Tensor | None = None
 
@@ -65,7 +67,11 @@ class Incremental:
         else:
             stack = batch
         wanted = min(self.size, stack.small)
-        found = self._leading(stack, wanted).truncate(wanted)
+        found = self._leading(stack, wanted)
+        if wanted < stack.small:
+            spectrum = found.spectrum
+            self.lost += math.inf if spectrum is None else float(spectrum[wanted]) ** 2
+        found = found.truncate(wanted)
         self.values, self.right = found.values, found.right.resolve_conj()
         self.updates += 1
         return found.left
@@ -151,7 +157,7 @@ class Rows(Source):
         eps = float(torch.finfo(torch.float64).eps)
         return 4 * eps * math.sqrt(self.small * self.norm2) * self._updates
 
-    def _checked(self, number: int, given: Any) -> Dense | Sparse | None:
+    def _checked(self, number: int, given: Any) -> Dense | Sparse | Centred | None:
         """A block, or None where it has no rows."""
         columns = given.shape[1] if np.ndim(given) == 2 or scipy.sparse.issparse(given) else None
         if columns == self._columns and given.shape[0] == 0:
@@ -165,7 +171,7 @@ class Rows(Source):
             raise ValueError(f"block {number} is {block.dtype}, the first is {self.dtype}")
         return block
 
-    def _take(self, number: int, given: Any) -> Dense | Sparse | None:
+    def _take(self, number: int, given: Any) -> Dense | Sparse | Centred | None:
         """A block in the units of all rows, counted; None where it has no rows."""
         block = self._checked(number, given)
         if block is None:
@@ -291,6 +297,55 @@ class Twice(Rows):
             )
 
 
+class Turned(Source):
+    """A matrix (m, n) with few rows in a file, as row blocks of Aᴴ, centred and scaled."""
+
+    structure = "blocks"
+    solver = "blocks"
+    probes = False
+
+    def __init__(self, A: np.ndarray, center: Any, scale: Any, rank: int, seed: int) -> None:
+        self.array, self.center, self.scale = A, center, scale
+        self.rows = Twice(self._columns, rank, seed)
+        self.shape, self.device = (A.shape[0], A.shape[1]), torch.device("cpu")
+        self.dtype, self.norm2, self.unit = self.rows.dtype, self.rows.norm2, self.rows.unit
+        eps, m = float(torch.finfo(torch.float64).eps), A.shape[0]
+        self.noise = 4 * eps * math.sqrt(m * self._squared_means) / self.unit
+
+    def _columns(self) -> Iterator[np.ndarray]:
+        """Columns of A as rows: all of a column is here, and with it its mean."""
+        self._squared_means = 0.0
+        for part in slices((self.array.shape[1], self.array.shape[0])):
+            source: Source = Dense(np.ascontiguousarray(self.array[:, part]))
+            if wanted(self.center, self.scale):
+                given = (a if np.ndim(a) == 0 else a[part] for a in (self.center, self.scale))
+                means = column_means(source) * source.unit
+                source = centred(source, *given)
+                self._squared_means += float(means.abs().square().sum())
+            yield (source.dense() * source.unit).mH.resolve_conj().numpy()
+
+    @property
+    def eps(self) -> float:
+        return self.rows.eps
+
+    @property
+    def most(self) -> int:
+        return self.rows.most
+
+    def apply(self, X: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def give(self, result: Tensor) -> Any:
+        return self.rows.give(result)
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
+        """Those of Aᴴ, turned."""
+        return self.rows.solve(rank, accuracy=accuracy, seed=seed).adjoint
+
+
 class Once(Rows):
     """Blocks that come once. Values are a little too small, by what was dropped on the way."""
 
@@ -354,6 +409,8 @@ def row_blocks(A: Any, rank: int, seed: int) -> Rows:
 def fingerprint(given: Any) -> str:
     """A digest of a block: its shape, its type and every byte of it, in order."""
     digest = hashlib.blake2b(digest_size=16)
+    if isinstance(given, Centred):
+        given = given.source.entries()
     if scipy.sparse.issparse(given):
         rows = given.tocsr()
         parts = [rows.indptr, rows.indices, rows.data]
@@ -366,9 +423,11 @@ def fingerprint(given: Any) -> str:
     return digest.hexdigest()
 
 
-def _block(given: Any) -> Dense | Sparse:
+def _block(given: Any) -> Dense | Sparse | Centred:
     if scipy.sparse.issparse(given):
         return Sparse(given)
+    if isinstance(given, Centred):
+        return given
     if isinstance(given, (np.ndarray, Tensor)):
         return Dense(given)
     raise ValueError(

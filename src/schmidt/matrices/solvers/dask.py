@@ -11,13 +11,71 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.arrays import refuse_masked
 from schmidt.matrices.solvers.krylov import block_krylov
 from schmidt.matrices.solvers.triplets import Triplets, negligible
+from schmidt.matrices.sources.centred import vector
 from schmidt.matrices.sources.entries import checked
-from schmidt.matrices.sources.source import Source, unit_of
+from schmidt.matrices.sources.source import Dense, Source, unit_of
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""
+
+
+def plain_chunks(A: Any) -> Any:
+    """The array with dense chunks of a type that can be decomposed, still lazy."""
+    if not isinstance(A, da.Array):
+        raise ValueError(f"expected a dask array, got {type(A).__name__}: call .to_dask_array()")
+    kind = np.dtype(A.dtype)
+    if kind.kind in "biu":
+        kind = np.dtype(float)
+    elif kind == np.float16:
+        kind = np.dtype(np.float32)
+    return da.map_blocks(_dense_chunk, A, kind, dtype=kind, meta=np.empty((0,) * A.ndim, kind))
+
+
+def _dense_chunk(block: Any, kind: np.dtype) -> np.ndarray:
+    refuse_masked(block)
+    if hasattr(block, "todense"):  # scipy.sparse and sparse; a chunk is small
+        block = block.todense()
+    return np.asarray(block).astype(kind, copy=False)
+
+
+def shifted(A: Any, center: Any, scale: Any) -> Any:
+    """(A − 1 μᵀ) diag(scale)⁻¹ as a lazy dask array; means and deviations take one pass."""
+    A = plain_chunks(A)
+    kind = np.dtype(complex if A.dtype.kind == "c" else float)
+    if A.ndim != 2 or any(np.isnan(size) for size in A.shape):
+        return A  # for Chunked to refuse
+    like = Dense(np.ones((1, 1), A.dtype))
+    given = [
+        vector(a, A.shape[1], like, name) for name, a in (("center", center), ("scale", scale))
+    ]
+    mean, divisor = (None if a is None else a.numpy() for a in given)
+    wide = A.astype(kind)
+    if divisor is None:
+        means, variances = da.compute(wide.mean(0), wide.var(0))
+        about = means if mean is None else mean
+        variances = variances + np.abs(means - about) ** 2
+        mean, size = about, np.sqrt(variances)
+        constant = size <= 10 * np.finfo(A.dtype).eps * np.abs(about)
+        divisor = np.where(constant, 1.0, size)
+    elif mean is None:
+        mean = wide.mean(0).compute()
+    return da.map_blocks(
+        _shift_chunk,
+        A,
+        da.from_array(mean[None], chunks=(1, A.chunks[1])),
+        da.from_array(divisor[None], chunks=(1, A.chunks[1])),
+        dtype=A.dtype,
+        meta=np.empty((0, 0), A.dtype),
+        chunks=A.chunks,
+    )
+
+
+def _shift_chunk(block: np.ndarray, mean: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    # rounded once, when the mean is gone
+    return ((block - mean) / divisor).astype(block.dtype, copy=False)
 
 
 class Chunked(Source):
@@ -31,11 +89,7 @@ class Chunked(Source):
     solver = "dask"
 
     def __init__(self, A: Any) -> None:
-        if not isinstance(A, da.Array):
-            raise ValueError(
-                f"expected a dask array, got {type(A).__name__}: call .to_dask_array()"
-            )
-        A = A.astype(float) if A.dtype.kind in "biu" else A
+        A = plain_chunks(A)
         if any(np.isnan(size) for size in A.shape):
             raise ValueError("the dask array has unknown chunk sizes: call A.compute_chunk_sizes()")
         self.dtype = checked(torch.from_numpy(np.empty((1, 1), A.dtype)), A.shape).dtype

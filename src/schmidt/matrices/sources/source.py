@@ -13,7 +13,17 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from schmidt.matrices.sources.entries import array, checked, double, floating, squared_norm, view
+from schmidt.arrays import refuse_masked
+from schmidt.matrices.sources.entries import (
+    array,
+    checked,
+    double,
+    floating,
+    plain,
+    sound,
+    squared_norm,
+    view,
+)
 
 LONG = 4096
 """Terms of a sum in single precision; longer ones are sums of sums in double precision."""
@@ -153,7 +163,7 @@ class Dense(Source):
     def __init__(self, A: Any) -> None:
         self._numpy = not isinstance(A, Tensor)
         self.norm2: float
-        given = A.detach() if isinstance(A, Tensor) else A
+        given = plain(A) if isinstance(A, Tensor) else A
         self.matrix, self.unit = comfortable(
             checked(given if isinstance(given, Tensor) else view(given))
         )
@@ -225,10 +235,8 @@ class Sparse(Source):
     structure = "sparse"
 
     def __init__(self, A: Any) -> None:
-        if A.ndim != 2:
-            raise ValueError(f"expected a matrix, got a sparse array of shape {A.shape}")
-        _check_indices(A)
-        rows = A.tocsr()
+        rows = sound(A).tocsr()
+        refuse_masked(rows.data)
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
@@ -305,7 +313,9 @@ class Operator(Source):
         self.dtype = checked(torch.from_numpy(floating(np.empty((1, 1), kind))), self.shape).dtype
         self.device = torch.device("cpu")
         self._kind = torch.empty(0, dtype=self.dtype).numpy().dtype
+        self._by_vectors = _takes_vectors(A)
         self._check_adjoint()
+        self._check_columns()
 
     def _check_adjoint(self) -> None:
         """⟨y, A x⟩ = ⟨Aᴴy, x⟩ on one random pair: two products against silent nonsense."""
@@ -325,15 +335,42 @@ class Operator(Source):
                 "for one random pair"
             )
 
+    def _check_columns(self) -> None:
+        """Two columns at once are as one after the other, or columns come one by one from now on.
+
+        scipy hands columns (n, 1) to a matvec that may be written for vectors (n,).
+        """
+        generator = torch.Generator().manual_seed(1)
+        for product, size in ((self.apply, self.shape[1]), (self.adjoint, self.shape[0])):
+            if self._by_vectors:
+                return
+            X = torch.randn(size, 2, dtype=torch.float64, generator=generator).to(self.dtype)
+            both, each = product(X), torch.cat([product(X[:, :1]), product(X[:, 1:])], 1)
+            largest = float(each.abs().max())
+            slack = 1e3 * torch.finfo(self.dtype).eps * math.sqrt(size) * largest
+            self._by_vectors = not bool(((both - each).abs() <= slack).all())
+
     def apply(self, X: Tensor) -> Tensor:
         if X.shape[1] == 1:  # the way with the least overhead
             return self._product(self.operator.matvec, X[:, 0], "matvec or matmat")[:, None]
-        return self._product(self.operator.matmat, X, "matvec or matmat")
+        return self._columns(self.operator.matmat, self.operator.matvec, X, "matvec or matmat")
 
     def adjoint(self, Y: Tensor) -> Tensor:
         if Y.shape[1] == 1:
             return self._product(self.operator.rmatvec, Y[:, 0], "rmatvec or rmatmat")[:, None]
-        return self._product(self.operator.rmatmat, Y, "rmatvec or rmatmat")
+        return self._columns(self.operator.rmatmat, self.operator.rmatvec, Y, "rmatvec or rmatmat")
+
+    def _columns(self, whole: Any, single: Any, X: Tensor, needed: str) -> Tensor:
+        """All columns at once, or one after the other where matvec takes vectors (n,) only."""
+        if not self._by_vectors:
+            try:
+                return self._product(whole, X, needed)
+            except ValueError as error:
+                if error.__cause__ is not None or "NaN or Inf" in str(error):
+                    raise
+                self._by_vectors = True  # scipy hands matvec columns (n, 1)
+        parts = [self._product(single, x, needed) for x in X.T.contiguous()]
+        return torch.stack(parts, 1)
 
     def _product(self, product: Any, X: Tensor, needed: str) -> Tensor:
         try:
@@ -343,6 +380,13 @@ class Operator(Source):
         if not np.isfinite(out).all():
             raise ValueError(f"the LinearOperator's {needed} returned NaN or Inf")
         return torch.from_numpy(np.ascontiguousarray(out.astype(self._kind, copy=False)))
+
+
+def _takes_vectors(A: LinearOperator) -> bool:
+    """Whether matmat is scipy's own loop over matvec."""
+    if type(A).__name__ == "_CustomLinearOperator":
+        return getattr(A, "_CustomLinearOperator__matmat_impl", None) is None
+    return type(A)._matmat is LinearOperator._matmat
 
 
 class Adjoint(Wrapped):
@@ -450,26 +494,3 @@ def comfortable(matrix: Tensor) -> tuple[Tensor, float]:
     power = math.frexp(largest)[1] - 1
     half = power // 2
     return matrix / 2.0**half / 2.0 ** (power - half), 2.0**power
-
-
-def _check_indices(A: Any) -> None:
-    """Indices that are out of range would be read beyond the array: refuse, and change nothing."""
-    m, n = A.shape
-    fault = ""
-    if A.format == "coo":
-        for axis, (indices, size) in enumerate(zip(A.coords, (m, n), strict=True)):
-            if len(indices) and not 0 <= indices.min() <= indices.max() < size:
-                fault = f"indices of axis {axis} leave the range 0 … {size - 1}"
-    elif A.format in ("csr", "csc", "bsr"):
-        rows, columns = (n, m) if A.format == "csc" else (m, n)
-        if A.format == "bsr":
-            rows, columns = rows // A.blocksize[0], columns // A.blocksize[1]
-        pointer, indices = A.indptr, A.indices
-        if len(pointer) != rows + 1 or pointer[0] != 0 or (np.diff(pointer) < 0).any():
-            fault = "its index pointer is not an increasing sequence from 0"
-        elif pointer[-1] > min(len(indices), len(A.data)):
-            fault = "its index pointer leaves the data"
-        elif len(indices) and not 0 <= indices.min() <= indices.max() < columns:
-            fault = f"indices leave the range 0 … {columns - 1}"
-    if fault:
-        raise ValueError(f"the sparse matrix is damaged: {fault}")

@@ -127,6 +127,7 @@ class Evidence:
         points: how many points were used.
         failure: the probability that any of the radii is too small, over the points drawn.
         alarms: sentences, empty if all is well.
+        every: values and radii of all pairs, those behind the wanted ones included.
     """
 
     values: np.ndarray
@@ -140,6 +141,28 @@ class Evidence:
     points: int
     failure: float = FAILURE
     alarms: list[str] = field(default_factory=list)
+    every: tuple[np.ndarray, np.ndarray] | None = None
+
+    def gap_behind(self) -> tuple[int, float, float] | None:
+        """(l, μ_l − radius, μ_{l+1} + radius) of a gap behind the wanted values; None for none.
+
+        All l ≥ L values before it belong to levels that are well apart from each other, so that at
+        least l points of the spectrum lie above the gap.
+        """
+        if self.every is None:
+            return None
+        values, radius = self.every
+        low, high = _reach(values, radius)
+        for group in clusters(values, radius, len(self.values)):
+            above = low[group.start - 1] - values[group.start] if group.start else np.inf
+            if group.stop == len(values):
+                return None
+            below = values[group.stop - 1] - high[group.stop]
+            if not min(above, below) > float(np.sqrt((radius[group] ** 2).sum())):
+                return None
+            if group.stop >= len(self.values):
+                return group.stop, float(low[group.stop - 1]), float(high[group.stop])
+        return None
 
     def certificate(
         self, asked: str, *, index: bool, notes: Sequence[str], alarms: Sequence[str]
@@ -189,6 +212,7 @@ def certify(
     expected: Tensor | None = None,
     condition: np.ndarray | None = None,
     failure: float = FAILURE,
+    edge: float | None = None,
 ) -> Evidence:
     """Evaluate residuals on independent randomised point sets.
 
@@ -200,6 +224,7 @@ def certify(
         condition: for T that is not self-adjoint.
         failure: allowed probability that any of the m bounds is wrong. Means over a set are taken
             to be normal (Student's t over the sets, by the jackknife).
+        edge: the value below which the spectrum of T is continuous, where it is known.
     """
     generator = torch.Generator().manual_seed(seed)
     gram, cross, square = [], [], []
@@ -233,6 +258,9 @@ def certify(
             float("nan"), count, failure, alarms,
         )  # fmt: skip
     overlap = _overlap(g / np.outer(norm, norm), modes)
+    if edge is not None:
+        mu, radius = np.append(mu, edge), np.append(radius, 0.0)
+        residual = np.append(residual, 0.0)
     found = bounds(mu, radius, modes)
     moved = _rayleigh_shift(e / np.outer(norm, norm), found.groups)
     rounding = ROUNDING * (np.abs(mu).max() + abs(form.offset))
@@ -246,7 +274,7 @@ def certify(
     ]
     return Evidence(
         mu[:modes], residual[:modes], radius[:modes], estimate, found.gap, found.groups,
-        np.ones(modes), overlap, count, failure, alarms,
+        np.ones(modes), overlap, count, failure, alarms, (mu, radius),
     )  # fmt: skip
 
 

@@ -28,35 +28,7 @@ from schmidt.operators.networks import (
     GaussianEnvelope,
 )
 from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, square, vector
-from schmidt.operators.ritz.weyl import Region, region
-
-
-def confining(
-    potential: Field,
-    dim: int,
-    modes: int,
-    *,
-    kinetic: float = 1.0,
-    extent: float | None = None,
-) -> Space:
-    """The space of the lowest ``modes`` bound states of −κ∇² + V, found by Weyl's law.
-
-    A potential that grows like −Z/|x| towards the origin gets a :class:`CoulombSpace`, any other a
-    :class:`EuclideanSpace`.
-    """
-    found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
-    space: Space
-    if found.charge and dim > 1:
-        space = CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
-    else:
-        space = EuclideanSpace.of(found)
-    if found.leaks:
-        space.remarks = (
-            "the potential falls below these energies again further out, so these are states of "
-            f"the inner well, within about {found.radius:.3g}, that leak out: resonances, whose "
-            "energies have a width",
-        )
-    return space
+from schmidt.operators.ritz.weyl import Region
 
 
 class EuclideanSpace(Space):

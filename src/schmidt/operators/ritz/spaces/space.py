@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from schmidt.operators.jet import Jet, JetModule
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.trunk import TrunkFeatures
@@ -183,6 +183,11 @@ class Space(ABC):
     def singularities(self) -> Tensor:
         """(c, d) points where T f may be unbounded unless f has the right cusp."""
         return torch.zeros(0, self.dim, dtype=torch.float64)
+
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Sentences on how functions that a user brings break the conditions of this space: values
+        on walls, periodicity, decay. Features of the space's own keep them by construction."""
+        return []
 
     def refocused(self, points: Points, states: Jet) -> Space:
         """The same space with coordinates and points fitted to found states (jets of order 1)."""

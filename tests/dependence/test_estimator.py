@@ -187,7 +187,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"nesting": "other"}, "unknown nesting"),
     ({"estimator": "other"}, "unknown estimator"),
     ({"polish": "wax"}, "polish must be"),
-    ({"optimizer": "lion"}, "unknown optimizer"),
+    ({"optimizer": "lion"}, "optimizer must be one of"),
     ({"cap": -1.0}, "cap must be positive"),
     ({"hidden": ()}, "hidden widths"),
     ({"prior": "flat"}, "prior must be"),

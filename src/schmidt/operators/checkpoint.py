@@ -55,7 +55,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Identity:
     """What a run is.
 
     Attributes:
@@ -166,7 +166,8 @@ def gradient_evidence(
     try:
         networks, method = copy.deepcopy((dict(networks), method), kept)
         if states is not None:
-            for name, part in {**networks, "method": method}.items():
+            parts: dict[str, Stateful] = {**networks, "method": method}
+            for name, part in parts.items():
                 part.load_state_dict(states[name])
         if not method.started:
             return None
@@ -233,7 +234,7 @@ def exists(directory: Path) -> bool:
 def write(
     directory: Path,
     progress: Progress,
-    evidence: Evidence,
+    evidence: Identity,
     settings: Mapping[str, Any],
     parts: Mapping[str, Stateful],
     optimizer: Optimizer,

@@ -24,7 +24,7 @@ from schmidt.experiments.finetune import (
 )
 from schmidt.experiments.finetune.pictures import draw_finetuning
 from schmidt.report import console_table
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import plain
 
 
@@ -70,7 +70,7 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     console = Console(stderr=options.json)
     names = options.methods or tuple(METHODS)
     tasks = ("tweets", "code") if options.task == "both" else (options.task,)
-    out = options.out or Path("schmidt-out") / f"finetune-{options.task}"
+    out = claim(options.out or Path("schmidt-out") / f"finetune-{options.task}")
     seeds = SEEDS[options.tier] if options.seeds is None else options.seeds
     if seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {seeds}")

@@ -84,7 +84,7 @@ def _linear(method: str, inputs: Inputs) -> Embedded:
     best: tuple[float, float, int, LinearCDK] | None = None
     ridges = RIDGES if len(data.valid.x) else RIDGES[2:3]
     for ridge in ridges:
-        model = LinearCDK(ridge=ridge, tied=method == "tied")
+        model = LinearCDK(ridge=ridge, tied=method == "tied", scale=False)
         model.fit((x, data.train.x.classes), (y, data.train.y.classes))
         for count in sorted({min(count, model.modes_) for count in COUNTS}):
             score = _validated(model, count, inputs) if len(ridges) > 1 else float(count)
@@ -116,6 +116,7 @@ def _trained(method: str, inputs: Inputs, settings: Settings, seed: int) -> Embe
         activation=settings.activation,
         share=settings.share and inputs.shared,
         inputs="none",
+        held_out=0,
         skip=settings.skip,
         cap=settings.cap,
         steps=settings.steps_for(data),

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from schmidt.dependence import ClassPairs
-from schmidt.dependence.whitening import input_maps
+from schmidt.dependence.inputs import input_maps
 from schmidt.experiments.retrieval.dataset import Items, Pair, ZeroShot
 
 BLOCK = 8192
@@ -52,13 +52,13 @@ def _values(items: Items) -> np.ndarray:
 def _whitening(train: Pair, components: int, damping: float, shared: bool) -> tuple[Map, Map]:
     sides = [(torch.from_numpy(items.features), items.classes) for items in (train.x, train.y)]
     pairs = ClassPairs(*sides[0], *sides[1])
-    x, y = input_maps(pairs, "whiten", components, damping, shared=shared)
-    return _linear(*x), _linear(*y)
+    found = input_maps(pairs, "whiten", components, damping, shared=shared, scale=False)
+    return _linear(found[0]), _linear(found[1])
 
 
-def _linear(centre: Tensor, matrix: Tensor) -> Map:
+def _linear(map: nn.Module) -> Map:
     def mapped(items: Items) -> np.ndarray:
         blocks = torch.from_numpy(items.features).split(BLOCK)
-        return torch.cat([(block.float() - centre) @ matrix for block in blocks]).numpy()
+        return torch.cat([map(block) for block in blocks]).numpy()
 
     return mapped

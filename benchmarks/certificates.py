@@ -29,8 +29,7 @@ import torch
 import tyro
 
 from schmidt.matrices import NotConvergedError, svd
-from schmidt.matrices.certificate.certificate import Certificate
-from schmidt.matrices.certificate.certify import certify
+from schmidt.matrices.certify import Certificate, certify
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import solve
 from schmidt.matrices.solvers.triplets import Triplets

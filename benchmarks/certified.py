@@ -40,7 +40,7 @@ import torch
 import tyro
 
 from schmidt.problems import Problem, named, ritz
-from schmidt.problems.judged import numbers
+from schmidt.problems.solution import numbers
 from schmidt.storage import read_json, write_json
 
 PROBLEMS: dict[str, tuple[str, int | None]] = {
@@ -115,16 +115,16 @@ def run(task: tuple[str, int, float]) -> tuple[str, int, Record]:
     signal.signal(signal.SIGALRM, _late)
     signal.alarm(limit(budget))
     try:
-        found = ritz(problem, budget=budget, seed=seed, progress=False).ritz
+        found = ritz(problem, budget=budget, seed=seed, progress=False).found
     except Exception:
         return name, seed, {"failed": traceback.format_exc()}
     finally:
         signal.alarm(0)
     record = {
         "values": numbers(found.values),
-        "residual": numbers(found.certificate.residual),
-        "radius": numbers(found.certificate.radius),
-        "estimate": numbers(found.certificate.estimate),
+        "residual": numbers(found.residual),
+        "radius": numbers(found.radius),
+        "estimate": numbers(found.estimate),
         "alarms": list(found.certificate.alarms),
         "features": found.functions.mix.shape[0],
         "trials": len(found.trials),

@@ -93,7 +93,7 @@ def solved(task: Task, seed: int) -> Record:
     begin = time.perf_counter()
     solution = ritz(task.problem, modes=task.modes, seed=seed, progress=False)
     seconds = time.perf_counter() - begin
-    found, problem = solution.ritz, solution.problem
+    found, problem = solution.found, solution.problem
     again, _, _ = refine(
         found.form, found.functions.network, found.functions.mix, finer(found, seed)
     )
@@ -105,8 +105,8 @@ def solved(task: Task, seed: int) -> Record:
         "error": float(reported.mean()),
         "worst_mode": float(reported.max()),
         "fresh": float(relative(problem, again.numpy(), task.modes).mean()),
-        "certified": float((certificate.radius / size).mean()),
-        "estimated": float((certificate.estimate / size).mean()),
+        "certified": float((found.radius / size).mean()),
+        "estimated": float((found.estimate / size).mean()),
         "alarms": certificate.alarms,
         "features": found.functions.mix.shape[0],
         "trials": len(found.trials),

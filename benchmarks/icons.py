@@ -24,9 +24,9 @@ import torch
 import tyro
 
 from schmidt.dependence import CDK, LinearCDK
+from schmidt.domains import read_arrays
 from schmidt.experiments.retrieval import judge
-from schmidt.experiments.retrieval.arrays import read_arrays
-from schmidt.experiments.retrieval.metrics import unit
+from schmidt.ranking import unit
 
 TESTED, CHOOSING, COMPONENTS = 20, 15, 256
 RIDGES = (0.1, 0.3, 1.0, 3.0)

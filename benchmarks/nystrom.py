@@ -112,7 +112,7 @@ def main(options: Options) -> None:
                 polish=polish,
                 progress=False,
             )
-            f, values = solution.factorization.right, np.asarray(solution.factorization.values)
+            f, values = solution.result.right, np.asarray(solution.result.values)
             rows.append(
                 [
                     float(np.mean(np.abs(values[:MODES] - known) / known)),

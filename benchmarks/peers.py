@@ -33,9 +33,9 @@ import torch
 from scipy.special import roots_hermite
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from schmidt.problems.hermite import hermite_functions, kinetic
-from schmidt.problems.registry import default_dimension, named
-from schmidt.problems.torus import waves
+from schmidt.problems.box import waves
+from schmidt.problems.separable import hermite_functions, kinetic
+from schmidt.problems.solve import default_dimension, named
 
 Array = np.ndarray
 Solver = Callable[["Case", int], Array]  # case, size → energies

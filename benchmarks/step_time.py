@@ -27,7 +27,7 @@ import torch
 import tyro
 from reference_step import build_reference_step
 
-from schmidt.experiments.reproduce.memory import Meter
+from schmidt.experiments.reproduce.runs import Meter
 from schmidt.operators import (
     Ansatz,
     DisjointMLP,

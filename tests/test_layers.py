@@ -12,7 +12,7 @@ import schmidt
 SOURCE = Path(schmidt.__file__).parent
 ORDER = (
     ("",),  # root modules
-    ("linalg",),
+    ("linalg", "tables"),
     ("matrices", "operators", "adapters"),
     ("completion", "semantic", "dependence"),
     ("dynamics", "graphs", "kernels"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, from_numpy
 
 
@@ -28,12 +31,30 @@ def tensor(a: Any, dtype: type[np.generic] | None = None) -> Tensor:
 def refuse_masked(a: Any) -> None:
     """A masked array would lose its mask, and its fill values would become data.
 
+    Lists are looked into: numpy drops the masks of arrays in them.
+
     Raises:
         ValueError: a numpy masked array with something masked.
     """
-    if isinstance(a, np.ma.MaskedArray) and bool(np.ma.getmaskarray(a).any()):
-        count = int(np.ma.getmaskarray(a).sum())
-        raise ValueError(
-            f"the array masks {count} of its {a.size} entries: fill them (a.filled(value)), or "
-            "complete them with schmidt.MatrixCompletion"
-        )
+    if isinstance(a, np.ma.MaskedArray):
+        if bool(np.ma.getmaskarray(a).any()):
+            count = int(np.ma.getmaskarray(a).sum())
+            raise ValueError(
+                f"the array masks {count} of its {a.size} entries: fill them (a.filled(value)), or "
+                "complete them with schmidt.MatrixCompletion"
+            )
+    elif isinstance(a, list | tuple):
+        for part in a:
+            if isinstance(part, np.ma.MaskedArray | list | tuple):
+                refuse_masked(part)
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """No gradients, and no torch.autocast: linear algebra in the precision of its data."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        yield

@@ -90,8 +90,7 @@ class Factorization:
         """Draw the spectrum; returns the matplotlib figure and writes it to ``path`` if given."""
         from schmidt import plotting
 
-        figure = plotting.spectrum({"value": np.asarray(self.values)}, exact=exact)
-        return plotting.finish(figure, path)
+        return plotting.finish(plotting.spectrum_of(self, exact), path)
 
     def __repr__(self) -> str:
         sides = {"left": self.left, "right": self.right}
@@ -178,8 +177,7 @@ class Eigenpairs:
         """Draw the values; returns the matplotlib figure and writes it to ``path`` if given."""
         from schmidt import plotting
 
-        figure = plotting.spectrum({"value": np.asarray(self.values)}, exact=exact)
-        return plotting.finish(figure, path)
+        return plotting.finish(plotting.spectrum_of(self, exact), path)
 
     def __repr__(self) -> str:
         sides = {"right": self.right} | ({} if self.left is None else {"left": self.left})

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,17 +31,27 @@ class FolderInUseError(RuntimeError):
     """Another run is writing into the folder."""
 
 
+_HELD: dict[Path, int] = {}
+"""Folders that this process holds, and the thread that does."""
+
+
 @contextmanager
 def exclusive(folder: str | Path) -> Iterator[Path]:
     """Hold a folder for one run; made if it is missing.
 
-    The lock is the operating system's: it dies with the process, however that ends.
+    The lock is the operating system's: it dies with the process, however that ends. Who holds a
+    folder may ask for it again.
 
     Raises:
-        FolderInUseError: another process holds it.
+        FolderInUseError: another process or thread holds it.
+        OSError: the folder cannot be made or written.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    key, owner = folder.resolve(), threading.get_ident()
+    if _HELD.get(key) == owner:
+        yield folder
+        return
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -48,10 +59,12 @@ def exclusive(folder: str | Path) -> Iterator[Path]:
         raise FolderInUseError(
             f"another run is writing into {folder}: wait for it, or choose another folder"
         ) from None
+    _HELD[key] = owner
     try:
         _remove_orphans(folder)
         yield folder
     finally:
+        del _HELD[key]
         lock.release()  # the file stays: removing it would let two runs in at once
 
 

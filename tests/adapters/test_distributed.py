@@ -82,3 +82,89 @@ def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
         optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
         expected = train(model, optimizer, *data())
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, msg=f"{kind}, {mode}")
+
+
+def begin(rank: int, meeting: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{meeting}", rank=rank, world_size=WORLD
+    )
+
+
+def steps(model: Any, optimizer: Any, rank: int, count: int) -> None:
+    x, y = (z[4 * rank : 4 * rank + 4] for z in data())
+    for _ in range(count):
+        optimizer.zero_grad()
+        (model(x) - y).square().mean().backward()
+        optimizer.step()
+
+
+def started() -> Any:
+    from schmidt.adapters import lora_ga
+
+    model = build()
+    lora_ga(model, [data()], lambda m, b: (m(b[0]) - b[1]).square().mean())
+    return sharded(model)
+
+
+MODES: tuple[Any, ...] = ("adamw-factored", "adamw-full", "sgd")
+
+
+def train_and_save(rank: int, meeting: str, folder: str) -> None:
+    """Two steps, a checkpoint, two more, and the end without a farewell."""
+    import os
+
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.state_dict import get_state_dict
+
+    begin(rank, meeting)
+    for mode in MODES:
+        model = started()
+        optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
+        steps(model, optimizer, rank, 2)
+        weights, state = get_state_dict(model, optimizer)
+        checkpoint.save({"model": weights, "optimizer": state}, checkpoint_id=folder + mode)
+        steps(model, optimizer, rank, 2)
+        trained = [whole(p.detach()) for g in optimizer.param_groups for p in g["params"]]
+        torch.save(trained, f"{folder}{mode}.straight.{rank}")
+    distributed.barrier()
+    os._exit(0)
+
+
+def load_and_go_on(rank: int, meeting: str, folder: str) -> None:
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint.state_dict import (
+        StateDictOptions,
+        get_state_dict,
+        set_model_state_dict,
+        set_optimizer_state_dict,
+    )
+
+    begin(rank, meeting)
+    for mode in MODES:
+        model = started()
+        optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
+        weights, state = get_state_dict(model, optimizer)
+        found = {"model": weights, "optimizer": state}
+        checkpoint.load(found, checkpoint_id=folder + mode)
+        strict = StateDictOptions(strict=True)
+        set_model_state_dict(model, found["model"], options=strict)
+        set_optimizer_state_dict(model, optimizer, found["optimizer"], options=strict)
+        steps(model, optimizer, rank, 2)
+        trained = [whole(p.detach()) for g in optimizer.param_groups for p in g["params"]]
+        torch.save(trained, f"{folder}{mode}.resumed.{rank}")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not distributed.is_available(), reason="torch without distributed")
+def test_distributed_checkpoints_resume_bit_for_bit(tmp_path: Path) -> None:
+    folder = str(tmp_path / "checkpoint")
+    for i, work_of in enumerate((train_and_save, load_and_go_on)):
+        torch.multiprocessing.spawn(work_of, (str(tmp_path / f"meeting{i}"), folder), nprocs=WORLD)
+    for mode in MODES:
+        for rank in range(WORLD):
+            straight, resumed = (
+                torch.load(f"{folder}{mode}.{kind}.{rank}") for kind in ("straight", "resumed")
+            )
+            assert all(torch.equal(a, b) for a, b in zip(straight, resumed, strict=True)), mode

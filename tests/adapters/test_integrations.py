@@ -8,12 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import accelerate
+import peft
 import pytest
 import torch
 import transformers
 from torch import Tensor, nn
 
-from schmidt.adapters import LoRAPro, create_lorapro_optimizer, find_pairs
+from schmidt.adapters import (
+    LoRAPro,
+    create_lorapro_optimizer,
+    find_pairs,
+    lora_ga,
+    trainer_optimizer,
+)
 
 Build = Callable[..., nn.Module]
 Batch = dict[str, Tensor]
@@ -93,19 +100,43 @@ def test_trainer_resumes_from_its_checkpoint(
     assert torch.equal(weights(straight), weights(resumed))
 
 
-def test_trainer_with_a_class_and_its_arguments(
+def test_trainer_with_what_its_arguments_say(
     classifier: Build, dataset: list[Batch], tmp_path: Path
 ) -> None:
-    model, twin = classifier(), classifier()
-    trainer = transformers.Trainer(
-        model=model,
-        args=arguments(tmp_path / "a", save_strategy="no"),
+    """Rate, decay and betas of TrainingArguments, for two Trainers one after the other."""
+    said: dict[str, Any] = {
+        "save_strategy": "no",
+        "learning_rate": 1e-2,
+        "weight_decay": 0.1,
+        "adam_beta1": 0.8,
+    }
+    given = trainer_optimizer(arguments(tmp_path / "a", **said), clip_norm=1.0)
+    twin = classifier()
+    settings: Any = {"weight_decay": 0.1, "betas": (0.8, 0.999), "clip_norm": 1.0}
+    transformers.Trainer(
+        model=twin,
+        args=arguments(tmp_path / "b", save_strategy="no"),
         train_dataset=dataset,
-        optimizer_cls_and_kwargs=(LoRAPro, {"model": model, "lr": 1e-2}),
-    )
-    trainer.train()
-    trained(twin, dataset, tmp_path / "b", save_strategy="no").train()
-    assert torch.equal(weights(model), weights(twin))
+        optimizers=(create_lorapro_optimizer(twin, 1e-2, **settings), None),
+    ).train()
+    for _ in range(2):
+        model = classifier()
+        trainer = transformers.Trainer(
+            model=model,
+            args=arguments(tmp_path / "a", **said),
+            train_dataset=dataset,
+            optimizer_cls_and_kwargs=given,
+        )
+        trainer.train()
+        assert isinstance(trainer.optimizer.optimizer, LoRAPro)
+        assert torch.equal(weights(model), weights(twin))
+
+
+def test_what_the_arguments_say_can_be_overridden(tmp_path: Path) -> None:
+    _, settings = trainer_optimizer(arguments(tmp_path), lr=3e-5, mode="sgd")
+    assert (settings["lr"], settings["mode"], settings["weight_decay"]) == (3e-5, "sgd", 0.0)
+    with pytest.raises(ValueError, match="learning_rate must be a number above 0"):
+        trainer_optimizer(arguments(tmp_path, learning_rate=0.0))
 
 
 def test_trainer_accumulates(classifier: Build, dataset: list[Batch], tmp_path: Path) -> None:
@@ -148,3 +179,100 @@ def test_accelerate(classifier: Build, dataset: list[Batch]) -> None:
             own.zero_grad()
     torch.testing.assert_close(weights(plain), weights(prepared))
     assert own.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"] == 1e-2 / 4
+
+
+def off(found: Tensor, expected: Tensor) -> float:
+    return float(((found - expected).norm() / expected.norm()).detach())
+
+
+def started(build: Build, batch: Batch, base: nn.Module | None = None) -> Any:
+    model = build()
+    if base is not None:
+        rest = {k: v for k, v in base.state_dict().items() if "lora_" not in k}
+        model.load_state_dict(rest, strict=False)
+    lora_ga(model, [batch])
+    return model
+
+
+def with_optimizer(model: Any, dataset: list[Batch], folder: Path, pro: bool, **more: Any) -> Any:
+    optimizers = (create_lorapro_optimizer(model, 1e-2), None) if pro else (None, None)
+    settings = arguments(folder, **{"learning_rate": 1e-2, **more})
+    return transformers.Trainer(
+        model=model,
+        args=settings,
+        train_dataset=dataset,
+        eval_dataset=dataset,
+        optimizers=optimizers,
+    )
+
+
+@pytest.mark.parametrize("pro", [False, True], ids=["AdamW", "LoRA-Pro"])
+def test_a_start_survives_save_and_resume(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path, pro: bool
+) -> None:
+    """The whole life of a run: 6 steps, or 3, a new process' model, and 3 more."""
+    straight = started(classifier, batch)
+    trainer = with_optimizer(straight, dataset, tmp_path / "a", pro)
+    trainer.train()
+    resumed = started(classifier, batch)
+    folder = str(tmp_path / "a" / "checkpoint-3")
+    again = with_optimizer(resumed, dataset, tmp_path / "b", pro)
+    again.train(resume_from_checkpoint=folder)
+    assert torch.equal(weights(straight), weights(resumed))
+    expected = straight.eval()(**batch).logits
+    assert off(resumed.eval()(**batch).logits, expected) == 0
+    trainer.save_model(str(tmp_path / "saved"))
+    for each in ("saved", "a/checkpoint-6", "b/checkpoint-6"):
+        loaded: Any = peft.PeftModel.from_pretrained(classifier().unload(), tmp_path / each)
+        assert off(loaded.eval()(**batch).logits, expected) <= 1e-6
+
+
+def test_a_start_survives_the_best_model_at_the_end(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path
+) -> None:
+    model = started(classifier, batch)
+    trainer = with_optimizer(
+        model,
+        dataset,
+        tmp_path,
+        False,
+        eval_strategy="steps",
+        eval_steps=3,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,  # so that the best is not the last
+    )
+    trainer.train()
+    best = trainer.state.best_model_checkpoint
+    assert best.endswith("checkpoint-3")
+    expected = model.eval()(**batch).logits
+    loaded: Any = peft.PeftModel.from_pretrained(classifier().unload(), best)
+    assert off(loaded.eval()(**batch).logits, expected) <= 1e-6
+
+
+def test_a_start_survives_accelerate(
+    classifier: Build, dataset: list[Batch], batch: Batch, tmp_path: Path
+) -> None:
+    """save_state and load_state, and the steps after them."""
+    model = started(classifier, batch)
+    accelerator = accelerate.Accelerator(cpu=True)
+    optimizer: Any = create_lorapro_optimizer(model, 1e-2)
+    prepared, optimizer = accelerator.prepare(model, optimizer)
+    results = []
+    for turn in range(2):
+        for _ in range(2):
+            optimizer.zero_grad()
+            accelerator.backward(prepared(**batch).loss)
+            optimizer.step()
+        if turn:
+            results.append(weights(model).clone())
+            accelerator.load_state(str(tmp_path / "state"))
+            optimizer.zero_grad()
+            for _ in range(2):
+                optimizer.zero_grad()
+                accelerator.backward(prepared(**batch).loss)
+                optimizer.step()
+            results.append(weights(model).clone())
+        else:
+            accelerator.save_state(str(tmp_path / "state"), safe_serialization=False)
+    assert torch.equal(*results)

@@ -202,13 +202,13 @@ def test_layers_without_a_gradient_are_skipped(classifier: Build, batch: dict[st
 
 
 def test_random_projections_find_the_same_subspaces() -> None:
-    from schmidt.adapters.delta import leading
+    from schmidt.linalg import leading
 
     generator = torch.Generator().manual_seed(0)
     left, right = (torch.linalg.qr(torch.randn(n, 90, generator=generator))[0] for n in (120, 90))
     matrix = left * 0.8 ** torch.arange(90) @ right.T
     state = torch.random.get_rng_state()
-    exact, random = (leading(matrix, 8, m) for m in ("exact", "randomized"))  # type: ignore[arg-type]
+    exact, random = (leading(matrix, 8, method=m) for m in ("lapack", "projection"))
     assert torch.equal(torch.random.get_rng_state(), state)
     for a, b in zip(exact, random, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
@@ -249,7 +249,7 @@ def test_wrong_input(classifier: Build, batch: dict[str, Tensor]) -> None:
         lora_ga(classifier(), [])
     with pytest.raises(ValueError, match=r"pass \[batch\]"):
         lora_ga(classifier(), batch)
-    with pytest.raises(ValueError, match="gamma must be positive"):
+    with pytest.raises(ValueError, match="gamma must be a number above 0"):
         lora_ga(classifier(), [batch], gamma=0.0)
     with pytest.raises(ValueError, match="scalar tensor, got \\(8, 3\\)"):
         lora_ga(classifier(), [batch], lambda m, b: m(**b).logits)
@@ -257,7 +257,7 @@ def test_wrong_input(classifier: Build, batch: dict[str, Tensor]) -> None:
         lora_ga(classifier(), [batch], lambda m, b: m(**b).loss.detach())
     with pytest.raises(ValueError, match="the loss is nan"):
         lora_ga(classifier(), [batch], lambda m, b: m(**b).loss * float("nan"))
-    with pytest.raises(ValueError, match="svd must be auto"):
+    with pytest.raises(ValueError, match="svd must be one of auto"):
         lora_ga(classifier(), [batch], svd="fast")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no adapter 'other'"):
         lora_ga(classifier(), [batch], adapter="other")
@@ -291,3 +291,70 @@ def test_adalora_is_refused(batch: dict[str, Tensor]) -> None:
     model = peft.get_peft_model(nn.Sequential(nn.Linear(6, 6)), config)
     with pytest.raises(ValueError, match=r"ADALORA.*rank masks"):
         lora_ga(model, [batch])
+
+
+def test_endless_loaders_and_batches_in_any_container(
+    classifier: Build, batch: dict[str, Tensor]
+) -> None:
+    """Of anything but lists the first eight are taken, and more where one asks for more."""
+    import itertools
+
+    taken = []
+
+    def endless() -> Any:
+        for i in itertools.count():
+            taken.append(i)
+            yield batch
+
+    lora_ga(classifier(), endless())
+    assert len(taken) == 8
+    lora_ga(classifier(), endless(), n_batches=3)
+    assert len(taken) == 11
+    counted = []
+
+    def loss(model: nn.Module, inputs: Any) -> Tensor:
+        counted.append(type(inputs).__name__)
+        part = inputs if isinstance(inputs, dict) else dict(inputs[0])
+        return model(**part).loss
+
+    lora_ga(classifier(), [batch] * 10, loss)
+    lora_ga(classifier(), ((batch, "text", 3),), loss)
+    assert counted == ["dict"] * 10 + ["tuple"]
+    with pytest.raises(ValueError, match="n_batches must be a whole number of at least 1"):
+        lora_ga(classifier(), [batch], n_batches=0)
+
+
+def test_batches_go_to_the_device_of_the_model() -> None:
+    from collections import namedtuple
+
+    from schmidt.adapters.gradients import moved
+
+    Both = namedtuple("Both", "x y")
+    there = torch.device("meta")
+    given = {"a": torch.ones(2), "b": [torch.ones(1), "text"], "c": Both(torch.ones(1), None)}
+    found = moved(given, there)
+    assert found["a"].device == found["b"][0].device == found["c"].x.device == there
+    assert found["b"][1] == "text"
+    assert given["a"].device.type == "cpu"
+
+
+def test_attention_as_one_module_is_left_out() -> None:
+    attention = nn.Sequential()
+    attention.add_module("attention", nn.MultiheadAttention(8, 2, batch_first=True))
+    attention.add_module("linear", nn.Linear(8, 8))
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts = attention
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.parts.linear(self.parts.attention(x, x, x)[0])
+
+    config = peft.LoraConfig(r=2, target_modules=["attention", "linear"])
+    model = peft.get_peft_model(Both(), config)  # type: ignore[arg-type]
+    x = torch.randn(3, 5, 8)
+    before = model(x)
+    start = lora_ga(model, [x], squares)
+    assert any("attention" in why for why in start.skipped.values())
+    torch.testing.assert_close(model(x), before)

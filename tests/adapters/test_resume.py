@@ -139,6 +139,37 @@ def test_refuses_states_that_do_not_fit(
         optimizer.load_state_dict(make(classifier).state_dict())
 
 
+def test_saved_settings_replace_others_with_a_word(
+    classifier: Build, batch: dict[str, Tensor]
+) -> None:
+    saved = create_lorapro_optimizer(classifier(), 1e-3, weight_decay=0.1, clip_norm=1.0)
+    other = create_lorapro_optimizer(classifier(), 2e-3, cap=None)
+    with pytest.warns(UserWarning, match="settings of the saved state") as found:
+        other.load_state_dict(stored(saved.state_dict()))
+    message = str(found[0].message)
+    for part in (
+        "lr is 0.001 and not 0.002",
+        "weight_decay is 0.1 and not 0.0",
+        "cap is 0.5 and not None",
+        "clip_norm is 1.0 and not None",
+        "weight_decay of group 1 is 0.1 and not 0.0",
+    ):
+        assert part in message
+    assert other.param_groups[0]["weight_decay"] == 0.1
+
+
+def test_a_schedule_is_no_other_setting(classifier: Build, batch: dict[str, Tensor]) -> None:
+    again = create_lorapro_optimizer(classifier(), 1e-2)
+    torch.optim.lr_scheduler.ExponentialLR(again, 0.5)
+    model = classifier()
+    optimizer = create_lorapro_optimizer(model, 1e-2)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    train(model, optimizer, batch, 1)
+    schedule.step()
+    again.load_state_dict(stored(optimizer.state_dict()))  # pytest makes warnings errors
+    assert again.param_groups[0]["lr"] == 5e-3
+
+
 def test_copies_and_pickles(classifier: Build, batch: dict[str, Tensor]) -> None:
     p = Pair("p", nn.Parameter(torch.randn(2, 5)), nn.Parameter(torch.randn(4, 2)))
     optimizer = create_lorapro_optimizer([p], 0.1)

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from schmidt.completion.biases import fit_biases
-from schmidt.completion.model import LowRank, Model
+from schmidt.completion.model import LowRank, Model, fit_biases
 
 
 def test_they_minimise_the_penalised_squares(planted, observed, rng):

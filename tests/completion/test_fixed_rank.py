@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 from schmidt import MatrixCompletion
-from schmidt.completion.ridge import ridge_rows
+from schmidt.completion.fixed_rank import ridge_rows
 
 NAN = np.nan
 FIRST = np.array([[2, NAN, NAN, 1], [NAN, 4, NAN, 2], [NAN, 2, 1, 1]])

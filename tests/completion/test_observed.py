@@ -31,10 +31,39 @@ def test_the_product_at_entries_is_the_product_whatever_the_blocks(rng, monkeypa
     np.testing.assert_array_equal(none, np.zeros(5000))
 
 
-def test_a_split_is_a_partition(planted, observed, rng):
+def test_each_fold_is_a_partition_and_no_entry_is_held_out_twice(planted, observed):
     x = observed(planted[1])
-    train, held = x.split(0.25, rng)
-    assert len(held) == round(0.25 * len(x))
-    together = train.matrix().toarray() + held.matrix().toarray()
-    np.testing.assert_array_equal(together, x.matrix().toarray())
-    assert len(train) + len(held) == len(x)
+    times = np.zeros(x.shape)
+    for train, held in x.folds(0.25, 4, seed=1):
+        assert len(held) == round(0.25 * len(x))
+        together = train.matrix().toarray() + held.matrix().toarray()
+        np.testing.assert_array_equal(together, x.matrix().toarray())
+        assert len(train) + len(held) == len(x)
+        times += held.matrix().toarray() != 0
+    assert times.max() == 1
+
+
+def test_what_is_held_out_follows_the_entries_wherever_they_stand(planted, observed, rng):
+    X = planted[1]
+    rows, columns = rng.permutation(60), rng.permutation(45)
+    x, moved = observed(X), observed(X[np.ix_(rows, columns)])
+    for (_, a), (_, b) in zip(x.folds(0.1, 3, 0), moved.folds(0.1, 3, 0), strict=True):
+        there = a.matrix().toarray()[np.ix_(rows, columns)]
+        np.testing.assert_array_equal(there, b.matrix().toarray())
+    np.testing.assert_array_equal(x.normals(1, 2, 5)[columns], moved.normals(1, 2, 5))
+
+
+def test_held_out_entries_are_spread_where_all_rows_are_alike(observed):
+    """Whole rows that are equal must not be held out together."""
+    held = observed(np.tile([1.0, 2.0], (400, 1))).folds(0.25, 1, 0)[0][1]
+    assert 60 < held.column_counts[0] < 140
+    assert (held.row_counts == 2).sum() < 60
+
+
+def test_normal_numbers_are_normal_and_differ_between_equal_rows(observed):
+    x = observed(np.ones((5000, 2)))
+    drawn = x.normals(0, 3, seed=7)
+    assert len(np.unique(drawn)) == drawn.size
+    assert abs(drawn.mean()) < 0.03
+    assert abs(drawn.std() - 1) < 0.03
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 0.05

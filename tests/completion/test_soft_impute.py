@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from schmidt.completion.biases import Biases, fit_biases
-from schmidt.completion.fitting import SoftImpute
-from schmidt.completion.model import LowRank, Model
+from schmidt.completion.model import Biases, LowRank, Model, fit_biases
+from schmidt.completion.selection import SoftImpute
 from schmidt.completion.soft_impute import exact, gradient_norm, soft_svd
 
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from scipy.stats import chi2, kstest
 
-from schmidt.matrices.certificate.probe import Prober, smallest_mass
+from schmidt.matrices.probe import Prober, smallest_mass
 
 
 class Diagonal:
     """E = diag(d)."""
 
     def __init__(self, d: np.ndarray) -> None:
-        self.d = torch.from_numpy(d)[:, None]
+        self.d, self.images = torch.from_numpy(d)[:, None], True
 
     def apply(self, X: torch.Tensor) -> torch.Tensor:
         return self.d * X
@@ -24,11 +24,14 @@ class Diagonal:
     def adjoint(self, Y: torch.Tensor) -> torch.Tensor:
         return self.d.conj() * Y
 
+    def normal(self, X: torch.Tensor) -> torch.Tensor:
+        return self.adjoint(self.apply(X))
+
 
 def probe(d: np.ndarray, steps: int, seed: int = 0, **settings: Any) -> Prober:
     like = torch.empty(0, dtype=torch.from_numpy(d).dtype)
     options = {"columns": 8, "probability": 1e-6, **settings}
-    prober = Prober(Diagonal(d), len(d), like, seed=seed, **options)  # type: ignore[arg-type]
+    prober = Prober(Diagonal(d), len(d), like, seed=seed, **options)
     for _ in range(steps):
         prober.half_step()
     return prober

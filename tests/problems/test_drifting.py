@@ -8,7 +8,15 @@ from scipy.linalg import eig, eigh_tridiagonal
 from schmidt.operators import NotSelfAdjointError, inner
 from schmidt.operators.jet import forward_mode
 from schmidt.problems import fokker_planck, named, ornstein_uhlenbeck, train
-from schmidt.problems.fokker_planck import confinement, reference, values
+from schmidt.problems.diffusions import (
+    confinement,
+)
+from schmidt.problems.diffusions import (
+    fokker_planck_reference as reference,
+)
+from schmidt.problems.diffusions import (
+    fokker_planck_values as values,
+)
 
 MATRICES = {
     "default": [[1.0, 2.0], [-1.0, 1.0]],

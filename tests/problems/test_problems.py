@@ -19,9 +19,9 @@ from schmidt.problems import (
     solve,
     train,
 )
-from schmidt.problems.hydrogen import states
+from schmidt.problems.box import well2d
+from schmidt.problems.hydrogen import states2d as states
 from schmidt.problems.problem import by_level
-from schmidt.problems.well import well2d
 
 LEARNED = [name for name in PROBLEMS if PROBLEMS[name]().network is not None]
 
@@ -118,7 +118,7 @@ def test_a_matrix_is_checked_against_numpy(tmp_path, kind, scale):
     np.testing.assert_allclose(report["exact"], np.linalg.svd(a)[1][:4])
     assert report["mean_relative_error"] < 1e-5
     assert report["subspace_distance"] < 1e-3
-    left = solution.factorization.left(np.arange(30))
+    left = solution.result.left(np.arange(30))
     np.testing.assert_allclose(np.abs(left.T @ u[:, :4]), np.eye(4), atol=1e-2)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from schmidt.problems import (
     Problem,
-    RitzSolution,
+    Solution,
     named,
     ornstein_uhlenbeck,
     oscillator2d,
@@ -35,11 +35,11 @@ SELF_ADJOINT = {"oscillator", "torus", "no exact answer", "reversible"}
 
 
 @pytest.fixture(scope="module")
-def solved() -> Callable[[str], RitzSolution]:
+def solved() -> Callable[[str], Solution]:
     """Name of a case → its solution, computed once."""
-    known: dict[str, RitzSolution] = {}
+    known: dict[str, Solution] = {}
 
-    def find(name: str) -> RitzSolution:
+    def find(name: str) -> Solution:
         if name not in known:
             problem, modes = CASES[name]
             known[name] = ritz(problem(), modes=modes, budget=1.5, rtol=1e-8, progress=False)
@@ -64,7 +64,7 @@ def numbers(entries: list[Any]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_reports_are_plain_and_complete(name: str, solved: Callable[[str], RitzSolution]) -> None:
+def test_reports_are_plain_and_complete(name: str, solved: Callable[[str], Solution]) -> None:
     report, modes = solved(name).report(), CASES[name][1]
     assert plain(report)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
@@ -79,7 +79,7 @@ def test_reports_are_plain_and_complete(name: str, solved: Callable[[str], RitzS
 
 @pytest.mark.parametrize("name", CASES)
 def test_relative_numbers_are_absolute_ones_over_one_scale(
-    name: str, solved: Callable[[str], RitzSolution]
+    name: str, solved: Callable[[str], Solution]
 ) -> None:
     report = solved(name).report()
     scale = solved(name).sizes(solved(name).values)
@@ -95,7 +95,7 @@ def test_relative_numbers_are_absolute_ones_over_one_scale(
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no exact answer"])
-def test_values_are_judged_by_exact_ones(name: str, solved: Callable[[str], RitzSolution]) -> None:
+def test_values_are_judged_by_exact_ones(name: str, solved: Callable[[str], Solution]) -> None:
     solution = solved(name)
     report, modes = solution.report(), CASES[name][1]
     values, exact = numbers(report["values"]), numbers(report["exact"])
@@ -110,7 +110,7 @@ def test_values_are_judged_by_exact_ones(name: str, solved: Callable[[str], Ritz
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "no exact answer"])
 def test_functions_are_compared_where_they_are_real(
-    name: str, solved: Callable[[str], RitzSolution]
+    name: str, solved: Callable[[str], Solution]
 ) -> None:
     solution = solved(name)
     report = solution.report()
@@ -131,7 +131,7 @@ def test_functions_are_compared_where_they_are_real(
 
 
 def test_without_an_exact_answer_there_is_nothing_to_compare(
-    solved: Callable[[str], RitzSolution],
+    solved: Callable[[str], Solution],
 ) -> None:
     solution = solved("no exact answer")
     report = solution.report()
@@ -148,7 +148,7 @@ def test_without_an_exact_answer_there_is_nothing_to_compare(
     assert report["energies"][1] == pytest.approx(report["energies"][2], abs=1e-4)
 
 
-def test_complex_values_come_as_pairs(solved: Callable[[str], RitzSolution]) -> None:
+def test_complex_values_come_as_pairs(solved: Callable[[str], Solution]) -> None:
     report = solved("rotation").report()
     values = numbers(report["values"])
     assert all(len(pair) == 2 for pair in (*report["values"], *report["exact"]))
@@ -168,7 +168,7 @@ def test_errors_are_relative_to_energies_whatever_the_shift(shift: float) -> Non
     assert solution.judged == 6
 
 
-def test_values_at_zero_are_judged_by_the_spacing(solved: Callable[[str], RitzSolution]) -> None:
+def test_values_at_zero_are_judged_by_the_spacing(solved: Callable[[str], Solution]) -> None:
     """The constant on a circle: 0, 1, 1, 4, 4."""
     solution = solved("torus")
     exact = solution.exact
@@ -179,6 +179,6 @@ def test_values_at_zero_are_judged_by_the_spacing(solved: Callable[[str], RitzSo
 
 def test_solving_by_name_and_by_problem_is_the_same() -> None:
     by_name = solve("oscillator2d", modes=3, budget=1.0, rtol=1e-3, progress=False)
-    assert isinstance(by_name, RitzSolution)
+    assert isinstance(by_name, Solution)
     again = ritz(named("oscillator2d"), modes=3, budget=1.0, rtol=1e-3, progress=False)
     np.testing.assert_allclose(by_name.values, again.values, atol=1e-9)

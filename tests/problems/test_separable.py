@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from schmidt.problems.hermite import hermite_functions, kinetic, multiplication, polynomial_well
-from schmidt.problems.rotated import RotatedGaussian
-from schmidt.problems.separable import energies, lowest, products, states, whole_levels
+from schmidt.problems.oscillator import RotatedGaussian
+from schmidt.problems.separable import (
+    energies,
+    hermite_functions,
+    kinetic,
+    lowest,
+    multiplication,
+    polynomial_well,
+    products,
+    states,
+    whole_levels,
+)
 
 
 def oscillator(n):

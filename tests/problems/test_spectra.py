@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from schmidt.problems import named, train
-from schmidt.problems.cosine import galerkin, level
-from schmidt.problems.coupled_oscillators import chain, normal_modes, stiffness
-from schmidt.problems.double_well import SIZE, curved_valley, reference
+from schmidt.problems.oscillator import chain, normal_modes, stiffness
+from schmidt.problems.wells import SIZE, curved_valley, galerkin
+from schmidt.problems.wells import double_well_reference as reference
+from schmidt.problems.wells import mathieu_level as level
 
 
 def energies(name, count, dim=None):

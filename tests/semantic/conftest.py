@@ -19,6 +19,7 @@ def lecture():
     """Texts, and the settings that make the lecture's matrix of them."""
     settings = {
         "rank": 2,
+        "lexical": 0,
         "weighting": "binary",
         "vocabulary": VOCABULARY,
         "token_pattern": r"\w+(?:-\w+)*",

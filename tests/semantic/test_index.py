@@ -1,6 +1,8 @@
 """What users of SemanticIndex see."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from schmidt.storage import DamagedFileError
 
 
 def test_the_weights_are_scikit_learns_and_the_factors_their_svd(two_topics):
-    index = SemanticIndex(6).fit(two_topics)
+    index = SemanticIndex(6, weighting="tfidf").fit(two_topics)
     weights = TfidfVectorizer(sublinear_tf=True).fit_transform(two_topics).toarray()
     v, s, uh = np.linalg.svd(weights, full_matrices=False)
     np.testing.assert_allclose(index.factorization_.values, s[:6], rtol=1e-7)
@@ -25,7 +27,7 @@ def test_the_weights_are_scikit_learns_and_the_factors_their_svd(two_topics):
 
 def test_with_all_dimensions_scores_are_those_of_tfidf(two_topics):
     texts = two_topics[:30]
-    index = SemanticIndex(30).fit(texts)
+    index = SemanticIndex(30, lexical=0, weighting="tfidf").fit(texts)
     vectorizer = TfidfVectorizer(sublinear_tf=True)
     weights = vectorizer.fit_transform(texts)
     got = index.scores(texts[:5])
@@ -33,7 +35,7 @@ def test_with_all_dimensions_scores_are_those_of_tfidf(two_topics):
 
 
 def test_an_indexed_document_folds_in_to_its_own_place(two_topics):
-    index = SemanticIndex(8).fit(two_topics)
+    index = SemanticIndex(8, lexical=0).fit(two_topics)
     np.testing.assert_allclose(index.transform(two_topics), index.document_vectors_, atol=1e-6)
     hit, *_ = index.search(two_topics[7], n=1)
     assert hit.position == 7
@@ -48,24 +50,96 @@ def test_documents_are_found_by_words_they_do_not_contain(two_topics):
     assert all(t < "w40" for t, _ in index.related_terms("w03", n=20))
 
 
-def test_the_number_of_dimensions_is_chosen_between_topics_and_words(rng):
-    """Ten topics of twelve words each: fewer than ten directions confuse topics, and all 120
-    words are no better than some of them."""
-    texts = [" ".join(f"t{i % 10}w{int(w)}" for w in rng.integers(12, size=30)) for i in range(150)]
-    index = SemanticIndex().fit(texts)
-    d = index.dimensions_
-    assert index.rank_ == d.chosen
-    assert 8 <= index.rank_ <= 60
-    assert d.log_rank[0] > d.log_rank[list(d.tried).index(d.best)] + 1
-    assert d.queries > 500
-    again = SemanticIndex().fit(texts)
-    np.testing.assert_array_equal(again.dimensions_.log_rank, d.log_rank)
+def test_several_numbers_of_dimensions_stand_for_one(two_topics):
+    index = SemanticIndex().fit(two_topics)
+    assert index.ranks_ == (5, 9, 19, 38, 75)  # 75 words
+    assert SemanticIndex(max_rank=40).fit(two_topics).ranks_ == (2, 5, 10, 20, 40)
+    assert SemanticIndex((3, 30, 3)).fit(two_topics).ranks_ == (3, 30)
+    query = ["w01 w02 w40"]
+    single = [SemanticIndex(k, lexical=0).fit(two_topics).scores(query) for k in (3, 30)]
+    both = SemanticIndex((3, 30), lexical=0).fit(two_topics).scores(query)
+    np.testing.assert_allclose(both, np.mean(single, axis=0), atol=1e-6)
+
+
+def test_the_score_is_the_mean_of_its_parts_each_by_its_largest(two_topics):
+    queries = ["w01 w02 w40", "w70", "unheard"]
+    words, near, half, third = (
+        SemanticIndex(9, lexical=w).fit(two_topics).scores(queries) for w in (1, 0, 0.5, 0.3)
+    )
+    near = np.maximum(near, 0)
+    near[:2] /= near[:2].max(axis=1, keepdims=True)
+    np.testing.assert_allclose(words.max(axis=1), [1, 1, 0])
+    np.testing.assert_allclose(half, (words + near) / 2, atol=1e-9)
+    np.testing.assert_allclose(third, 0.3 * words + 0.7 * near, atol=1e-9)
+
+
+def test_bm25_is_okapis(two_topics):
+    texts = two_topics[:20]
+    counts = np.array([[t.split().count(f"w{i:02d}") for i in range(75)] for t in texts], float)
+    has = (counts > 0).sum(0)
+    idf = np.log(1 + (20 - has + 0.5) / (has + 0.5))
+    norm = 1.2 * (0.25 + 0.75 * counts.sum(1) / counts.sum(1).mean())[:, None]
+    weights = idf * counts * 2.2 / (counts + norm)
+    expected = weights[:, 3] * 2 + weights[:, 38]
+    got = SemanticIndex(lexical=1).fit(texts).scores(["w03 w03 w38"])[0]
+    np.testing.assert_allclose(got, expected / expected.max(), atol=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{}, {"rank": 1}, {"rank": 3}, {"weighting": "tfidf"}])
+def test_a_word_that_one_document_has_finds_it_first(settings, rng):
+    """Also where that document lies outside the span of the dimensions."""
+    notes = [" ".join(f"n{i}{j}" for j in range(3)) for i in range(8)]
+    index = SemanticIndex(**settings).fit(notes)
+    for i in range(8):
+        for j in range(3):
+            assert index.search(f"n{i}{j}")[0].position == i
+    titles = [f"the w{rng.integers(40)} of w{rng.integers(40)} own{i}" for i in range(150)]
+    index = SemanticIndex(**settings).fit(titles)
+    assert all(index.search(f"own{i}", n=1)[0].position == i for i in range(150))
+    if not settings:
+        both = [[h.position for h in index.search(f"own{i} the w1", n=3)] for i in range(150)]
+        assert all(i in found for i, found in enumerate(both))
 
 
 def test_a_few_documents_are_enough():
     index = SemanticIndex().fit(["a cat sat", "a dog ran", "cat and dog", "fish swim in water"])
     assert 1 <= index.rank_ <= 4
     assert index.search("cat")[0].position in (0, 2)
+    two = SemanticIndex().fit(["cat", "dog"])
+    assert [h.position for h in two.search("dog")] == [1]
+    twins = SemanticIndex().fit(["cat", "cat"])
+    assert [h.position for h in twins.search("cat")] == [0, 1]
+
+
+def test_accents_and_case_are_the_same_however_they_are_typed():
+    texts = ["un café près du port", "Straße und Haus", "ﬁsh swim", "İstanbul ist groß"]
+    index = SemanticIndex().fit(texts)
+    for query, position in (
+        ("cafe\u0301", 0), ("CAFÉ", 0), ("STRASSE", 1), ("fish", 2), ("İSTANBUL", 3), ("GROSS", 3),
+    ):  # fmt: skip
+        assert index.search(query)[0].position == position
+    assert index.search("cafe") == []
+    plain = SemanticIndex(strip_accents=True, stop_words=["près"]).fit(texts)
+    assert plain.search("cafe")[0].position == plain.search("Café")[0].position == 0
+    assert "pres" not in plain.terms_
+
+
+def test_unknown_words_are_told_apart_from_stop_words(two_topics):
+    index = SemanticIndex(stop_words=["w00"]).fit(two_topics)
+    assert index.words("w00 w01 nothing NOTHING else") == (["w01"], ["nothing", "else"])
+    assert index.words("w00") == ([], [])
+
+
+def test_the_factorization_knows_its_error(two_topics):
+    index = SemanticIndex(6).fit(two_topics)
+    f = index.factorization_
+    weights = index._weighting(index._words.count(two_topics)).toarray().T
+    sigma = np.linalg.svd(weights)[1]
+    known = f.certificate
+    assert known.met
+    assert f.error.low <= np.linalg.norm(weights - f.reconstruct()) <= f.error.high
+    assert f.error.high - f.error.low < 1e-6 * sigma[0]
+    assert sigma[:6] in known["values"]
 
 
 def test_added_documents_are_found_and_nothing_else_changes(two_topics):
@@ -88,6 +162,9 @@ def test_saved_and_loaded_it_answers_the_same(two_topics, tmp_path):
     path = index.save(tmp_path / "index.safetensors")
     again = SemanticIndex.load(path)
     assert again.search("w05 w06", n=200) == index.search("w05 w06", n=200)
+    assert again.ranks_ == index.ranks_
+    known, saved = again.factorization_.certificate, index.factorization_.certificate
+    assert known.as_dict() == saved.as_dict()
     assert again.get_params() == index.get_params()
     assert again.add(["w09"]).names_ == [*range(201), 201]
     path.write_bytes(path.read_bytes()[:300])
@@ -119,10 +196,11 @@ def test_what_cannot_be_saved_is_refused(two_topics, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_queries_without_known_words_find_nothing(two_topics):
+@pytest.mark.parametrize("lexical", [0, 0.5, 1])
+def test_queries_without_known_words_find_nothing(two_topics, lexical):
     texts = [*two_topics, ""]
     for query in ("fold-in", "mean-of-terms"):
-        index = SemanticIndex(3, query=query).fit(texts)
+        index = SemanticIndex(3, lexical=lexical, query=query).fit(texts)
         assert index.search("unheard of") == []
         assert index.related_terms("unheard") == []
         np.testing.assert_array_equal(index.scores(["unheard"]), np.zeros((1, 201)))
@@ -137,7 +215,8 @@ def test_triplets_are_those_of_numpy_whatever_the_way(rng, shape):
     dense[:, -1] = dense[:, 0]
     s = np.linalg.svd(dense)[1]
     for rank in (1, 12, 40):
-        v, values, u = triplets(sparse.csr_array(dense), rank)
+        found = triplets(sparse.csr_array(dense), rank)
+        v, values, u = found.right, found.values, found.left
         kept = int((s[:rank] > 1e-7 * s[0]).sum())
         np.testing.assert_allclose(values, s[:kept], rtol=1e-6)
         np.testing.assert_allclose(v.T @ dense @ u, np.diag(values), atol=1e-5)
@@ -154,7 +233,12 @@ def test_triplets_are_those_of_numpy_whatever_the_way(rng, shape):
         ({"vocabulary": []}, ["one", "two"], "vocabulary is empty"),
         ({"vocabulary": ["die", "die"]}, ["die", "two"], "same stem"),
         ({"rank": 3}, ["one two", "two three"], "between 1 and 2"),
-        ({"weighting": "bm25"}, ["one", "two"], "weighting must be one of"),
+        ({"rank": (1, 3)}, ["one two", "two three"], "between 1 and 2"),
+        ({"rank": ()}, ["one two", "two three"], "at least one number"),
+        ({"lexical": 1.5}, ["one", "two"], "lexical must be a number between 0 and 1"),
+        ({"token_pattern": "("}, ["one", "two"], "no regular expression"),
+        ({}, {"one", "two"}, "need an order"),
+        ({"weighting": "bm26"}, ["one", "two"], "weighting must be one of .*bm25"),
         ({"query": "sum"}, ["one", "two"], "query must be one of"),
         ({"stop_words": "latin"}, ["one", "two"], "stop_words must be"),
     ],
@@ -166,9 +250,9 @@ def test_bad_input_is_named(settings, documents, message):
 
 def test_bad_questions_are_named(two_topics):
     index = SemanticIndex(2).fit(two_topics)
-    with pytest.raises(ValueError, match="a query is a string"):
+    with pytest.raises(TypeError, match="text must be a text"):
         index.search(["w01"])
-    with pytest.raises(ValueError, match="n must be at least 1"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1"):
         index.search("w01", n=0)
     with pytest.raises(ValueError, match="3 names for 200"):
         SemanticIndex(2).fit(two_topics, ["a", "b", "c"])
@@ -186,3 +270,18 @@ def test_it_is_an_estimator_and_stop_words_are_left_out():
     json.dumps(index.get_params())
     index.fit(["the cat and the dog", "the dog or a fish", "fish and cat"])
     assert index.terms_ == ["cat", "dog", "fish"]
+
+
+def test_it_can_be_pickled_and_saved_with_numpys_numbers_and_names(two_topics, tmp_path):
+    pytest.importorskip("snowballstemmer")
+    names = list(np.arange(200) * 3)
+    settings = {"stemmer": "english", "seed": np.int64(2), "stop_words": {"w00"}}
+    index = SemanticIndex(np.int64(4), **settings).fit(np.array(two_topics), names)
+    hits = index.search("w01 w02", n=50)
+    for again in (
+        pickle.loads(pickle.dumps(index)),
+        copy.deepcopy(index),
+        SemanticIndex.load(index.save(tmp_path / "index.safetensors")),
+    ):
+        assert again.search("w01 w02", n=50) == hits
+        assert again.add(["w01"]).names_[-1] == 200

@@ -61,7 +61,7 @@ def test_two_concepts_in_the_5_by_7_example():
         " ".join(" ".join([t] * n) for t, n in zip(terms, column, strict=True))
         for column in np.transpose(counts)
     ]
-    index = SemanticIndex(5, weighting="count", vocabulary=terms).fit(texts)
+    index = SemanticIndex(5, lexical=0, weighting="count", vocabulary=terms).fit(texts)
     assert index.rank_ == 2  # the other three are zero
     np.testing.assert_allclose(index.factorization_.values, [9.6437, 5.2915], atol=5e-5)
     first, second = ({t for t, w in c if abs(w) > 1e-12} for c in index.concepts())

@@ -10,9 +10,9 @@ from schmidt.adapters.counts import (
 )
 from schmidt.adapters.delta import Delta, LayerDelta, lowrank_delta
 from schmidt.adapters.lora_ga import LayerStart, Start, lora_ga, model_loss, orthogonal_start
-from schmidt.adapters.lora_pro import LoRAPro, create_lorapro_optimizer
+from schmidt.adapters.lora_pro import LoRAPro, create_lorapro_optimizer, trainer_optimizer
 from schmidt.adapters.pairs import Pair, Trainable, find_pairs, split_parameters
-from schmidt.adapters.saving import fold, merge, save_adapter
+from schmidt.adapters.start import hold_start, merge, save_adapter, untie
 
 __all__ = [
     "Delta",
@@ -29,7 +29,7 @@ __all__ = [
     "create_lorapro_optimizer",
     "decoder_shapes",
     "find_pairs",
-    "fold",
+    "hold_start",
     "linear_shapes",
     "lora_ga",
     "lowrank_delta",
@@ -40,4 +40,6 @@ __all__ = [
     "orthogonal_start",
     "save_adapter",
     "split_parameters",
+    "trainer_optimizer",
+    "untie",
 ]

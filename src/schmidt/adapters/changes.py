@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters.delta import weight_matrices
-from schmidt.adapters.saving import weights
+from schmidt.adapters.delta import changed
+from schmidt.adapters.pairs import blocks_of, factors_of
 
 SHARES = (0.9, 0.99)
 
@@ -22,7 +23,8 @@ class LayerChange:
     """ΔW of one layer.
 
     Attributes:
-        values: its singular values that can be other than 0, descending.
+        values: its singular values that can be other than 0, descending. Of dense changes those
+            below 10⁻⁸ of the largest are rounding.
         relative: ‖ΔW‖_F / ‖W0‖_F, or None where W0 is quantised.
     """
 
@@ -48,9 +50,16 @@ class LayerChange:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """ΔW of all layers that changed; printed, a table."""
+    """ΔW of all layers that changed; printed, a table.
+
+    Attributes:
+        layers: by name. Each expert of a stack and each group of a grouped convolution is a matrix
+            of its own, ``name[i]``; tied weights are one.
+        left_out: what changed and is no such matrix: biases, norms, modules that are trained whole.
+    """
 
     layers: Mapping[str, LayerChange]
+    left_out: tuple[str, ...] = ()
 
     def energy(self, rank: int) -> float:
         """The share of Σ‖ΔW‖² that the best adapters of one rank for all layers would keep."""
@@ -95,7 +104,10 @@ class MergeReport:
             for row in table
         ]
         ranks = ", ".join(f"{s:.0%} needs rank {self.rank_for(s)}" for s in SHARES)
-        return "\n".join([*lines, f"one rank for all layers, by energy: {ranks}"])
+        lines.append(f"one rank for all layers, by energy: {ranks}")
+        if self.left_out:
+            lines.append(f"changed, and not in the table: {', '.join(self.left_out)}")
+        return "\n".join(lines)
 
 
 @torch.no_grad()
@@ -103,48 +115,136 @@ def merge_report(model: nn.Module, base: nn.Module | None = None) -> MergeReport
     """The spectrum of what fine-tuning changed.
 
     Args:
-        model: a PEFT model, of which ΔW = Σ s·B·A over its active LoRA adapters is taken; or, with
-            ``base``, a fully fine-tuned model.
+        model: a PEFT model, of which ΔW of its active adapters is taken: LoRA and its variants,
+            AdaLoRA, DoRA, whatever PEFT can merge; or, with ``base``, a fully fine-tuned model.
         base: the model before full fine-tuning.
 
     Raises:
-        ValueError: no LoRA layer, a merged one, or no weight matrix that changed.
+        ValueError: no active adapter, a merged one, quantised weights beside a ``base``, or no
+            weight matrix that changed.
 
-    Cost: for adapters, QR factorisations of the factors, O((m + n) r²) per layer; nothing of size
-    m × n is formed. For two models an SVD per matrix.
+    Cost: for s·B·A, QR factorisations of the factors, O((m + n) r²) per layer; nothing of size
+    m × n is formed. For changes of full rank (DoRA; two models) a Gram matrix in float64 and its
+    eigenvalues, m n² + n³ flops for the smaller side n.
     """
-    found = dict(_of_adapters(model) if base is None else _of_models(base, model))
-    if not found:
+    if base is None:
+        layers, left_out = _of_adapters(model)
+    else:
+        layers, left_out = _of_models(base, model)
+    if not layers:
         raise ValueError(
             "nothing to report: "
             + (
-                "the model has no active LoRA layers; pass base=… for a full fine-tune"
+                "the model has no active adapters; pass base=… for a full fine-tune"
                 if base is None
                 else "no weight matrix changed"
             )
+            + (f"; left out: {', '.join(left_out)}" if left_out else "")
         )
-    return MergeReport(found)
+    return MergeReport(layers, tuple(left_out))
 
 
-def _of_adapters(model: nn.Module) -> Iterator[tuple[str, LayerChange]]:
-    for name, module in model.named_modules():
-        layer: Any = module
-        if not hasattr(layer, "merged_adapters"):  # whole models have active_adapters, too
+def _of_models(before: nn.Module, after: nn.Module) -> tuple[dict[str, LayerChange], list[str]]:
+    layers: dict[str, LayerChange] = {}
+    left_out = []
+    for change in changed(before, after):
+        if change.kind == "other":
+            left_out.append(change.name)
             continue
-        active = [a for a in layer.active_adapters if weights(layer, a)]
+        W0 = change.before.double()
+        values = _spectrum(change.after.double() - W0)
+        layers[change.name.removesuffix(".weight")] = _change(values, float(W0.norm()))
+    return layers, left_out
+
+
+def _of_adapters(model: nn.Module) -> tuple[dict[str, LayerChange], list[str]]:
+    layers: dict[str, LayerChange] = {}
+    left_out: list[str] = []
+    for full_name, module in model.named_modules():
+        layer: Any = module
+        name = full_name.removeprefix("base_model.model.")
+        if hasattr(layer, "modules_to_save") and hasattr(layer, "original_module"):
+            left_out.append(name)
+        if not (hasattr(layer, "merged_adapters") and hasattr(layer, "get_base_layer")):
+            continue  # whole models have active_adapters, too
+        if getattr(layer, "disable_adapters", False):
+            continue
+        held = {a for kind in layer.adapter_layer_names for a in getattr(layer, kind, {})}
+        active = [a for a in layer.active_adapters if a in held]
         if not active:
             continue
         if layer.merged_adapters:
             raise ValueError(f"{name} is merged; call model.unmerge_adapter() first")
-        pairs = [(layer.scaling[a], *weights(layer, a)) for a in active]
-        if any(B.flatten(1).shape[1] != len(A) for _, A, B in pairs):
-            continue  # factors of several weights: groups, experts
-        right = torch.cat([A.flatten(1).double() for _, A, _ in pairs])
-        left = torch.cat([s * B.flatten(1).double() for s, _, B in pairs], 1)
-        values = torch.linalg.svdvals(_triangle(left) @ _triangle(right.mT).mT)
-        W0 = layer.get_base_layer().weight
-        size = float(W0.double().norm()) if W0.is_floating_point() else None
-        yield name.removeprefix("base_model.model."), _change(values, size)
+        if any(getattr(layer, "lora_bias", {}).get(a) for a in active):
+            left_out.append(f"{name}.bias")
+        thin = _thin(layer, active)
+        if thin is not None:
+            left, right = thin
+            values = torch.linalg.svdvals(_triangle(left) @ _triangle(right.mT).mT)
+            sizes = _sizes(layer, len(left))
+            for i, of_block in enumerate(values):
+                title = name if len(left) == 1 else f"{name}[{i}]"
+                layers[title] = _change(of_block, sizes[i])
+        elif (dense := _dense(layer)) is not None:
+            W0, delta = dense
+            layers[name] = _change(_spectrum(delta.flatten(1)), float(W0.norm()))
+        else:
+            left_out.append(name)
+    return layers, left_out
+
+
+def _thin(layer: Any, active: list[str]) -> tuple[Tensor, Tensor] | None:
+    """(blocks, m, R) and (blocks, R, n) whose product is ΔW; None where it is no such product."""
+    left, right = [], []
+    for adapter in active:
+        variant = type(getattr(layer, "lora_variant", {}).get(adapter)).__name__
+        plain = variant.startswith(("NoneType", "ALora"))
+        if getattr(layer, "use_dora", {}).get(adapter) or not plain:
+            return None
+        pair = factors_of(layer, adapter)
+        if not pair:
+            return None
+        A, B = (x.detach().double() for x in pair)
+        scaling = float(layer.scaling[adapter])
+        if hasattr(layer, "lora_E"):  # AdaLoRA: B·diag(E)·A
+            A = A * layer.lora_E[adapter].double()
+            scaling /= float(layer.ranknum[adapter]) + 1e-5
+        blocks = blocks_of(layer, adapter) if hasattr(layer, "lora_B") else 1
+        right.append(A.reshape(blocks, A.shape[0] // blocks, -1))
+        if hasattr(layer, "parameter_name"):
+            B = B.reshape(len(B), -1, blocks).permute(2, 0, 1)
+        else:
+            B = B.reshape(blocks, len(B) // blocks, -1)
+        left.append(scaling * B)
+    return torch.cat(left, -1), torch.cat(right, -2)
+
+
+def _dense(layer: Any) -> tuple[Tensor, Tensor] | None:
+    """W0 and ΔW in float64 as PEFT merges them, on a copy of the layer; None if it cannot."""
+    try:
+        twin = copy.deepcopy(layer).double()
+        before = twin.get_base_layer().weight.detach().clone()
+        twin.merge()
+        after = twin.get_base_layer().weight.detach()
+        return before, after.double() - before.double()
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+
+
+def _sizes(layer: Any, blocks: int) -> list[float | None]:
+    """‖W0‖_F of each block; None where W0 is quantised or cannot be read."""
+    base = layer.get_base_layer()
+    name = getattr(layer, "parameter_name", "weight")
+    W0: Any = getattr(base, name, None)
+    if W0 is None:
+        W0 = getattr(base, "in_proj_weight", None)  # attention
+    try:
+        W0 = W0.dequantize() if getattr(W0, "is_quantized", False) else W0
+        if W0 is None or not W0.is_floating_point() or W0.dtype.itemsize < 2:
+            return [None] * blocks
+        return [float(part.norm()) for part in W0.detach().double().reshape(blocks, -1)]
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return [None] * blocks
 
 
 def _triangle(columns: Tensor) -> Tensor:
@@ -152,16 +252,15 @@ def _triangle(columns: Tensor) -> Tensor:
     return torch.linalg.qr(columns, mode="r").R
 
 
-def _of_models(before: nn.Module, after: nn.Module) -> Iterator[tuple[str, LayerChange]]:
-    state = after.state_dict()
-    for name, _, layer in weight_matrices(before):
-        W0: Any = layer.weight
-        if f"{name}.weight" not in state or state[f"{name}.weight"].shape != W0.shape:
-            raise ValueError(f"the fine-tuned model has no {name} of shape {tuple(W0.shape)}")
-        W1 = state[f"{name}.weight"].to(W0.device)
-        if not torch.equal(W0, W1):
-            values = torch.linalg.svdvals(W1.double() - W0.double())
-            yield name, _change(values, float(W0.double().norm()))
+def _spectrum(matrix: Tensor) -> Tensor:
+    """All singular values in float64, from the Gram matrix of the smaller side."""
+    matrix = matrix.double()
+    if not bool(torch.isfinite(matrix).all()):
+        raise ValueError("the weights have entries that are not finite")
+    gram = matrix.mT @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.mT
+    squares = torch.linalg.eigvalsh(gram).flip(0)
+    rounding = len(squares) * torch.finfo(torch.float64).eps * squares[0].abs()
+    return torch.where(squares > rounding, squares, 0).sqrt()
 
 
 def _change(values: Tensor, size: float | None) -> LayerChange:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,8 @@ def unsupported(layer: nn.Module) -> str | None:
     if hasattr(layer, "parameter_name"):
         return "an adapter on a bare parameter, which has no input of its own"
     base = _base(layer)
+    if isinstance(base, nn.MultiheadAttention):
+        return "attention, whose weights are used past their layers"
     if isinstance(base, nn.modules.conv._ConvNd):
         if base.groups != 1:
             return "a grouped convolution"
@@ -122,13 +125,14 @@ def mean_gradients(
         ValueError: the loss is no scalar, does not depend on the adapters, or is not finite.
     """
     names = list(layers)
+    device = next(model.parameters()).device
     size = len(names) if at_once is None else at_once
     for start in range(0, len(names), max(size, 1)):
         group = {name: layers[name] for name in names[start : start + size]}
         sums: dict[str, Tensor] = {}
         with _as_before(model, training), GradientHooks(group, _adder(sums)):
             for batch in batches:
-                _backward(model, batch, loss)
+                _backward(model, moved(batch, device), loss)
         for name in group:
             if name in sums:
                 yield name, sums.pop(name).div_(len(batches))
@@ -183,14 +187,34 @@ def _base(layer: Any) -> nn.Module:
     return base
 
 
-def as_batches(batches: Iterable[Any]) -> list[Any]:
-    """A list, because batches may be needed more than once."""
+def as_batches(batches: Iterable[Any], count: int | None, of_loaders: int) -> list[Any]:
+    """A list, because batches may be needed more than once.
+
+    Args:
+        batches: any iterable; one without an end is not exhausted.
+        count: how many; None takes all of a list or tuple.
+        of_loaders: how many are taken of anything else then.
+    """
     if isinstance(batches, Tensor | Mapping):
         raise ValueError(
             f"batches must be an iterable of batches, got one {type(batches).__name__}; "
             "pass [batch]"
         )
-    found = list(batches)
+    most = count
+    if count is None and not isinstance(batches, list | tuple):
+        most = of_loaders
+    found = list(islice(batches, most))
     if not found:
         raise ValueError("batches is empty; the gradient needs at least one batch")
     return found
+
+
+def moved(batch: Any, device: torch.device) -> Any:
+    """The tensors of a batch on the device, in the containers that they were in."""
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, Mapping):
+        return {k: moved(v, device) for k, v in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(moved(v, device) for v in batch))
+    return type(batch)(moved(v, device) for v in batch) if type(batch) in (list, tuple) else batch

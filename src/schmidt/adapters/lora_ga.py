@@ -15,13 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schmidt.adapters.delta import Method, leading
+from schmidt.adapters.delta import METHODS
 from schmidt.adapters.gradients import Loss, as_batches, mean_gradients, unsupported
 from schmidt.adapters.pairs import Pair, find_pairs
-from schmidt.adapters.saving import SUFFIX, adapter_of, carry, peft_model
+from schmidt.adapters.start import Factors, adapter_of, begin, has_start, peft_model
+from schmidt.linalg import leading
+from schmidt.parameters import SEED, Allowed, Number, check
 
 GAMMA = 16.0
-Factors = tuple[Tensor, Tensor]
+N_BATCHES = 8
+"""Batches that are drawn from a loader, of which nobody knows how long it is."""
+SETTINGS: dict[str, Allowed] = {
+    "gamma": Number(0, open="low", none=True, advice="None makes factors of size 1/s"),
+    "svd": METHODS,
+    "seed": SEED,
+    "n_batches": Number(1, whole=True, none=True),
+    "at_once": Number(1, whole=True, none=True),
+}
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,11 @@ class Start:
 
     Attributes:
         adapter: the adapter that is trained.
-        offset: the frozen adapter that holds A0 and −B0; see :mod:`schmidt.adapters.saving`.
         layers: by name, the layers that were started.
         skipped: by name, why the others keep the start that they had.
     """
 
     adapter: str
-    offset: str
     layers: Mapping[str, LayerStart]
     skipped: Mapping[str, str]
 
@@ -73,21 +81,24 @@ def lora_ga(
     *,
     gamma: float | None = GAMMA,
     adapter: str | None = None,
-    svd: Method = "auto",
+    svd: str = "auto",
     seed: int = 0,
+    n_batches: int | None = None,
     at_once: int | None = None,
     training: bool = False,
 ) -> Start:
     """Start the LoRA adapter of a PEFT model at the leading singular vectors of its gradient.
 
     Call it on a fresh adapter, before the optimizer is made. The function of the model does not
-    change, and neither do the base weights, which may be quantised: a second, frozen adapter holds
-    the difference. Save the result with :func:`~schmidt.adapters.save_adapter`, not with
-    ``save_pretrained``, which writes both adapters, each useless alone.
+    change, and neither do the base weights, which may be quantised: the adapter becomes one of rank
+    2r, [B, −B0][A; A0], of which the first halves are trained (:mod:`schmidt.adapters.start`). To
+    everything else – PEFT, the Trainer, TRL – it is an ordinary adapter: it is saved, loaded,
+    copied, merged and switched as a whole.
 
     Args:
         model: what ``peft.get_peft_model`` returns.
-        batches: a few batches of the training data; the gradient is their mean.
+        batches: batches of the training data; the gradient is the mean of theirs. They are moved to
+            the device of the model one at a time.
         loss: ``loss(model, batch)``, a scalar; its scale does not matter. Default
             ``model(**batch).loss``.
         gamma: γ: the factors are c times orthonormal with c = out^¼ / √γ, the paper's "stable"
@@ -95,8 +106,10 @@ def lora_ga(
             The default is that of PEFT's LoRA-GA. None: c = 1/s, with which the first step of
             plain gradient descent is exactly that of the rank-2r gradient.
         adapter: its name, where there are several.
-        svd: see :func:`~schmidt.adapters.delta.leading`.
-        seed: of the random projections in "randomized".
+        svd: see :func:`schmidt.linalg.leading`.
+        seed: of the random columns in "projection".
+        n_batches: how many batches are used. By default all of a list or tuple, and the first 8 of
+            anything else: a loader may be endless.
         at_once: how many gradients are held on the CPU at a time, default all; see
             :func:`~schmidt.adapters.gradients.mean_gradients`.
         training: whether dropout is on while the gradient is measured.
@@ -115,14 +128,19 @@ def lora_ga(
     """
     peft = peft_model(model)
     adapter = adapter_of(peft, adapter)
-    _check_gamma(gamma)
+    check(SETTINGS, gamma=gamma, svd=svd, seed=seed, n_batches=n_batches, at_once=at_once)
     pairs = _fresh_pairs(peft, adapter)
     skipped = {n: why for n, p in pairs.items() if (why := _too_small(p) or unsupported(_layer(p)))}
     layers = {n: _layer(p) for n, p in pairs.items() if n not in skipped}
     factors: dict[str, Factors] = {}
     starts: dict[str, LayerStart] = {}
     found = mean_gradients(
-        model, layers, as_batches(batches), loss, at_once=at_once, training=training
+        model,
+        layers,
+        as_batches(batches, n_batches, N_BATCHES),
+        loss,
+        at_once=at_once,
+        training=training,
     )
     for name, gradient in found:
         pair = pairs[name]
@@ -132,7 +150,7 @@ def lora_ga(
         if not torch.isfinite(gradient).all():
             raise ValueError(f"the gradient of {name} is not finite; lower the loss's scale")
         r = pair.rank
-        U, s, V = leading(gradient.to(pair.A.device), 2 * r, svd, seed)
+        U, s, V = leading(gradient.to(pair.A.device), 2 * r, method=svd, seed=seed)
         scale = _scale(pair, gamma)
         factors[name] = (scale * V[:, :r].mT, scale * U[:, r : 2 * r])
         captured = min(1.0, float(s.double().square().sum()) / norm**2)
@@ -155,7 +173,7 @@ def orthogonal_start(
     """
     peft = peft_model(model)
     adapter = adapter_of(peft, adapter)
-    _check_gamma(gamma)
+    check(SETTINGS, gamma=gamma, seed=seed)
     pairs = _fresh_pairs(peft, adapter)
     generator = torch.Generator().manual_seed(seed)
     factors: dict[str, Factors] = {}
@@ -184,18 +202,17 @@ def _begin(
 ) -> Start:
     if not factors:
         raise ValueError(f"no layer could be started: {dict(skipped)}")
-    with torch.no_grad():
-        for name, (A, B) in factors.items():
-            pair = pairs[name]
-            pair.A.copy_(pair.as_A(A.contiguous()))
-            pair.B.copy_(pair.as_B(B.contiguous()))
-    offset = carry(model, adapter, [pairs[name] for name in factors])
-    return Start(adapter, offset, starts, skipped)
+    placed = {}
+    for name, (A, B) in factors.items():
+        pair = pairs[name]
+        placed[_layer(pair)] = pair.as_A(A.contiguous()), pair.as_B(B.contiguous())
+    begin(model, adapter, placed)
+    return Start(adapter, starts, skipped)
 
 
 def _fresh_pairs(model: Any, adapter: str) -> dict[str, Pair]:
     """The trainable pairs of the adapter, by the names of their layers."""
-    if adapter + SUFFIX in model.peft_config:
+    if has_start(model, adapter):
         raise ValueError(
             f"the adapter {adapter!r} has a start already; make a new one with peft.get_peft_model"
         )
@@ -216,11 +233,6 @@ def _fresh_pairs(model: Any, adapter: str) -> dict[str, Pair]:
                 "model. Use LoraConfig(init_lora_weights=True) and call this before training"
             )
     return {p.name.removesuffix(f".{adapter}"): p for p in pairs}
-
-
-def _check_gamma(gamma: float | None) -> None:
-    if gamma is not None and not gamma > 0:
-        raise ValueError(f"gamma must be positive, or None for factors of size 1/s, got {gamma}")
 
 
 def _scale(pair: Pair, gamma: float | None) -> float:

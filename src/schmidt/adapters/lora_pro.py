@@ -7,6 +7,7 @@ as rank r allows (:mod:`schmidt.adapters.tangent`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from torch.optim import Optimizer
 
 from schmidt.adapters.pairs import Pair, Trainable, check_pairs, split_parameters, whole
 from schmidt.adapters.rules import RULES, AdamConstants
-from schmidt.adapters.step import Bucket, adamw_step, alike, factors, fill
+from schmidt.adapters.step import Bucket, adamw_step, alike, factors, fill, state_of
 from schmidt.adapters.tangent import (
     GAUGES,
     Directions,
@@ -24,42 +25,21 @@ from schmidt.adapters.tangent import (
     product_norm,
     tangent_norm,
 )
+from schmidt.parameters import Allowed, Choice, Number, check
 
-
-def check_settings(
-    lr: float,
-    mode: str,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-    decay: str,
-    gauge: str,
-    damping: float,
-    cap: float,
-    clip_norm: float | None,
-    rest_lr: float | None,
-) -> None:
-    """Raise ValueError where a setting is out of range."""
-    if not lr > 0:
-        raise ValueError(f"lr must be positive, got {lr}; full fine-tuning's 1e-5 to 1e-4 is usual")
-    if mode not in RULES:
-        raise ValueError(f"mode must be one of {tuple(RULES)}, got {mode!r}")
-    if not all(0 <= beta < 1 for beta in betas):
-        raise ValueError(f"betas must lie in [0, 1), got {betas}")
-    if gauge not in GAUGES:
-        raise ValueError(f"gauge must be one of {GAUGES}, got {gauge!r}")
-    if decay not in ("product", "factors"):
-        raise ValueError(f"decay must be 'product' or 'factors', got {decay!r}")
-    if not 0 <= weight_decay * lr < 1:
-        raise ValueError(f"weight_decay must lie in [0, 1/lr), got {weight_decay} with lr={lr}")
-    if eps < 0 or damping < 0:
-        raise ValueError(f"eps and damping must not be negative, got {eps} and {damping}")
-    if not cap > 0:
-        raise ValueError(f"cap must be positive, got {cap}; float('inf') turns it off")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"clip_norm must be positive, got {clip_norm}; None turns it off")
-    if rest_lr is not None and not rest_lr > 0:
-        raise ValueError(f"rest_lr must be positive, got {rest_lr}; None takes lr")
+SETTINGS: dict[str, Allowed] = {
+    "lr": Number(0, open="low", advice="full fine-tuning's 1e-5 to 1e-4 is usual"),
+    "mode": Choice(*RULES),
+    "eps": Number(0),
+    "weight_decay": Number(0),
+    "decay": Choice("product", "factors"),
+    "gauge": Choice(*GAUGES),
+    "damping": Number(0),
+    "cap": Number(0, open="low", none=True, advice="None turns it off"),
+    "clip_norm": Number(0, open="low", none=True, advice="None turns it off"),
+    "rest_lr": Number(0, open="low", none=True, advice="None takes lr"),
+    "rounding": Choice("master", "stochastic", "nearest"),
+}
 
 
 def described(pair: Pair) -> dict[str, Any]:
@@ -70,6 +50,8 @@ def described(pair: Pair) -> dict[str, Any]:
         "kind": pair.kind,
         "blocks": pair.blocks,
         "shapes": [list(pair.A.shape), list(pair.B.shape)],
+        "start": pair.start,
+        "dtypes": [str(pair.A.dtype), str(pair.B.dtype)],
     }
 
 
@@ -80,6 +62,7 @@ def pairs_of(group: dict[str, Any]) -> list[Pair]:
         RuntimeError: the parameters are no longer those that the optimizer was made with.
     """
     found = []
+    changed = []
     factors = group["params"]
     for entry, A, B in zip(group["pairs"], factors[::2], factors[1::2], strict=True):
         if [list(A.shape), list(B.shape)] != entry["shapes"]:
@@ -88,7 +71,34 @@ def pairs_of(group: dict[str, Any]) -> list[Pair]:
                 f"made and have {[list(A.shape), list(B.shape)]} now; were they flattened "
                 "(FSDP1, DeepSpeed ZeRO-3)? Use FSDP2 (fully_shard) or DDP"
             )
-        found.append(Pair(entry["name"], A, B, entry["scaling"], entry["kind"], entry["blocks"]))
+        dtypes = [str(A.dtype), str(B.dtype)]
+        if dtypes != entry["dtypes"]:
+            changed.append((entry["name"], entry["dtypes"][0], dtypes[0]))
+            entry["dtypes"] = dtypes
+        found.append(
+            Pair(
+                entry["name"],
+                A,
+                B,
+                entry["scaling"],
+                entry["kind"],
+                entry["blocks"],
+                start=entry["start"],
+            )
+        )
+    if changed:
+        name, before, now = changed[0]
+        warnings.warn(
+            f"{len(changed)} of {len(found)} pairs were cast under the optimizer, {name} from "
+            f"{before} to {now}"
+            + (
+                ": half precision loses small steps; they are kept with "
+                f"rounding={group['rounding']!r}"
+                if group["rounding"] != "nearest"
+                else ', which loses small steps of half precision; use rounding="master"'
+            ),
+            stacklevel=4,
+        )
     return found
 
 
@@ -100,7 +110,15 @@ def check_saved(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> Non
             "this is not the state of a LoRA-Pro optimizer; start it anew from the model's weights"
         )
     ours, theirs = ([(e["name"], e["shapes"]) for e in g["pairs"]] for g in (groups[0], saved[0]))
-    if ours != theirs:
+    if ours == theirs:
+        here, there = ([e.get("start", 0) for e in g["pairs"]] for g in (groups[0], saved[0]))
+        if here != there:
+            raise ValueError(
+                "the state is of adapters with a start, and the start is not held here, or the "
+                "other way round; repeat lora_ga, or call hold_start(model), before the optimizer "
+                "is made"
+            )
+    else:
         differ = [f"{a} here, {b} saved" for a, b in zip(ours, theirs, strict=False) if a != b]
         count = f"{len(ours)} pairs here, {len(theirs)} saved"
         raise ValueError(
@@ -118,6 +136,24 @@ def check_saved(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> Non
             "the optimizer state is of another model: its groups hold "
             f"{counts[1]} parameters, those of this optimizer {counts[0]}"
         )
+
+
+def changed_settings(state_dict: dict[str, Any], groups: list[dict[str, Any]]) -> list[str]:
+    """The settings of a saved state that are not those of this optimizer, in words.
+
+    The rate is compared as it was before any schedule.
+    """
+    found = []
+    for i, (saved, ours) in enumerate(zip(state_dict["param_groups"], groups, strict=True)):
+        for name in (*SETTINGS, "betas", "moments_dtype"):
+            if name not in saved or name not in ours:
+                continue
+            there, here = (g.get(f"initial_{name}", g[name]) for g in (saved, ours))
+            there, here = (tuple(x) if isinstance(x, list) else x for x in (there, here))
+            if there != here:
+                of = "" if i == 0 else f" of group {i}"
+                found.append(f"{name}{of} is {there} and not {here}")
+    return found
 
 
 def restore_dtypes(optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
@@ -152,14 +188,20 @@ class LoRAPro(Optimizer):
         decay: what decays: the "product" B·A by 1 − lr·λ per step, or the "factors" A and B each.
             The base weight never does.
         gauge: which minimiser, see :mod:`schmidt.adapters.tangent`.
-        damping: relative, of the squared singular values of A and B.
+        damping: relative, of the squared singular values of A and B. It is felt where they differ
+            by more than 1/√damping, 10⁴: soon after a start from factors of deficient rank.
         cap: the second-order term of a step, s·ΔB·ΔA, may have this norm relative to the linear
             term; steps of pairs that exceed it are shortened. Matters soon after the start B = 0.
+            None turns it off.
         clip_norm: clip the gradient to this norm. It is the norm that full fine-tuning would see,
             √(Σ‖Ĝ‖² + Σ‖g‖²), Ĝ of the pairs and g of the rest; clipping the gradients of A and B
             themselves (``clip_grad_norm_``) means something else.
         moments_dtype: of the first moment in "adamw-full", for example ``torch.bfloat16``; by
             default float32, or float64 if the factors are.
+        rounding: of parameters in half precision, whose small steps are otherwise lost: "master"
+            keeps them in float32 as well, 4 bytes a number; "stochastic" keeps nothing and rounds
+            such that the mean is right, the same way in every process and after a resume;
+            "nearest" loses steps below half a unit of the last place.
         rest: further parameters, where pairs are given by hand.
         rest_lr: step size of the rest; ``lr`` by default.
 
@@ -185,15 +227,32 @@ class LoRAPro(Optimizer):
         decay: Literal["product", "factors"] = "product",
         gauge: Gauge = "symmetric",
         damping: float = 1e-8,
-        cap: float = 0.5,
+        cap: float | None = 0.5,
         clip_norm: float | None = None,
         moments_dtype: torch.dtype | None = None,
+        rounding: Literal["master", "stochastic", "nearest"] = "master",
         rest: Iterable[nn.Parameter] = (),
         rest_lr: float | None = None,
     ) -> None:
-        check_settings(
-            lr, mode, betas, eps, weight_decay, decay, gauge, damping, cap, clip_norm, rest_lr
+        cap = None if cap == float("inf") else cap
+        check(
+            SETTINGS,
+            lr=lr,
+            mode=mode,
+            eps=eps,
+            weight_decay=weight_decay,
+            decay=decay,
+            gauge=gauge,
+            damping=damping,
+            cap=cap,
+            clip_norm=clip_norm,
+            rest_lr=rest_lr,
+            rounding=rounding,
         )
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        if weight_decay * lr >= 1:
+            raise ValueError(f"weight_decay must lie in [0, 1/lr), got {weight_decay} with lr={lr}")
         found = _trainable(model, rest)
         shared = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         groups: list[dict[str, Any]] = [
@@ -207,6 +266,7 @@ class LoRAPro(Optimizer):
                 "damping": damping,
                 "cap": cap,
                 "clip_norm": clip_norm,
+                "rounding": rounding,
                 "moments_dtype": moments_dtype and str(moments_dtype).removeprefix("torch."),
             }
         ]
@@ -232,8 +292,9 @@ class LoRAPro(Optimizer):
         """One step. A closure is evaluated once, before the step, and its loss returned.
 
         Raises:
-            RuntimeError: one factor of a pair has a gradient and the other has none; the factors
-                were flattened or replaced; they hold NaN.
+            RuntimeError: no pair has a gradient, as after ``model.set_adapter`` of another adapter;
+                one factor of a pair has a gradient and the other has none; the factors were
+                flattened or replaced; they hold NaN.
         """
         loss = None
         if closure is not None:
@@ -257,11 +318,11 @@ class LoRAPro(Optimizer):
                 bucket.X = Directions(*(x * shrink.to(x) for x in bucket.X))
             self._move(bucket, group)
         for g, parameters in rest:
-            adamw_step(g, parameters, self.state, shrink)
+            adamw_step(g, parameters, self.state, shrink, group["rounding"])
 
     def _buckets(self, group: dict[str, Any]) -> list[Bucket]:
         """The pairs that have gradients, stacked by shape."""
-        rule, pairs, states = RULES[group["mode"]], [], []
+        rule, pairs = RULES[group["mode"]], []
         for pair in pairs_of(group):
             missing = [side for side in "AB" if getattr(pair, side).grad is None]
             if len(missing) == 1:
@@ -269,40 +330,49 @@ class LoRAPro(Optimizer):
                     f"{pair.name}: {missing[0]} has no gradient and its partner has one; was it "
                     "frozen after the optimizer was made? Unfreeze it, or make a new optimizer"
                 )
-            if missing:
-                continue
-            state = self.state[pair.A]
-            if not state:
-                name = group["moments_dtype"]
-                dtype = getattr(torch, name) if name else None
-                point = factors([pair], group["damping"])
-                state.update(rule.start(point.A, point.B, dtype), step=0)
-            pairs.append(pair)
-            states.append(state)
+            if not missing:
+                pairs.append(pair)
+        if not any(pair.A.requires_grad for pair in pairs):
+            raise RuntimeError(
+                f"none of the {len(group['pairs'])} pairs has a gradient, so the step would train "
+                "nothing of them: was another adapter activated, or this one switched off, merged "
+                "or frozen, or the model's parameters replaced, after the optimizer was made? Call "
+                "model.set_adapter(name), or make a new optimizer. Before any backward pass there "
+                "is nothing to step"
+            )
+        name = group["moments_dtype"]
+        dtype = getattr(torch, name) if name else None
+        states = [state_of(pair, self.state, rule, dtype) for pair in pairs]
+        owners = [(self.state[pair.A], self.state[pair.B]) for pair in pairs]
+        steps = [int(of_A["step"]) for of_A, _ in owners]
         found = []
-        for members in alike(pairs, states, rule):
-            tensors = [{k: v for k, v in states[i].items() if k != "step"} for i in members]
-            found.append(fill([pairs[i] for i in members], tensors, group["damping"]))
-            for i in members:
-                states[i]["step"] += 1
+        for members in alike(pairs, steps, rule):
+            own = [owners[i] for i in members]
+            tensors = [states[i] for i in members]
+            found.append(fill([pairs[i] for i in members], tensors, own, group["damping"]))
+            for owner in (owner for both in own for owner in both):
+                owner["step"] += 1
         return found
 
     def _move(self, bucket: Bucket, group: dict[str, Any]) -> None:
         """Move the factors of one bucket, and its state along."""
         rule, lr, f, s = RULES[group["mode"]], float(group["lr"]), bucket.frames, bucket.scaling
-        step = self.state[bucket.pairs[0].A]["step"]
+        step = int(self.state[bucket.pairs[0].A]["step"])
         now = AdamConstants(tuple(group["betas"]), group["eps"], group["gauge"], step)
         with bucket.stacked_state() as state:
             D = rule.direction(f, bucket.X, s, state, now)
             # lr²/s·D_B·D_A against lr·(B·D_A + D_B·A)
-            linear = tangent_norm(f, D).view_as(s)
-            second = lr * product_norm(D).view_as(s) / s.abs()
-            excess = torch.where(linear > 0, second / (group["cap"] * linear), 0)
-            scale = -lr / (s * excess.clamp_min(1))
+            scale = -lr / s
+            if group["cap"] is not None:
+                linear = tangent_norm(f, D).view_as(s)
+                second = lr * product_norm(D).view_as(s) / s.abs()
+                excess = torch.where(linear > 0, second / (group["cap"] * linear), 0)
+                scale = scale / excess.clamp_min(1)
             keep = max(0.0, 1 - lr * group["weight_decay"])
             bucket.add(
                 Directions(scale * D.A, scale * D.B),
                 keep**0.5 if group["decay"] == "product" else keep,
+                group["rounding"],
             )
             if rule.carries:
                 rule.carry(f, factors(bucket.pairs, group["damping"]), state)
@@ -311,10 +381,19 @@ class LoRAPro(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Resume: every bit and every dtype as saved.
 
+        The saved settings replace those of this optimizer, as everywhere in torch. Where they
+        differ, a warning names them; change ``param_groups`` afterwards to override them.
+
         Raises:
             ValueError: the state is of another model, mode or kind of optimizer.
         """
         check_saved(state_dict, self.param_groups)
+        if differ := changed_settings(state_dict, self.param_groups):
+            warnings.warn(
+                f"resumed with the settings of the saved state: {'; '.join(differ)}. To have "
+                "others, set optimizer.param_groups after load_state_dict",
+                stacklevel=2,
+            )
         current = self.param_groups[0]["pairs"]
         super().load_state_dict(state_dict)
         self.param_groups[0]["pairs"] = current  # the scaling is the model's
@@ -346,6 +425,37 @@ def create_lorapro_optimizer(
     return LoRAPro(model, lr, mode, **settings)
 
 
+def trainer_optimizer(args: Any, **settings: Any) -> tuple[type, dict[str, Any]]:
+    """What ``transformers.Trainer`` takes as ``optimizer_cls_and_kwargs``, for any number of them.
+
+    The rate, weight decay, betas and ε are those of the ``TrainingArguments``. The Trainer clips
+    the gradients of the factors, with ``max_grad_norm``; set that to 0 and ``clip_norm`` here.
+
+    Args:
+        args: the ``TrainingArguments``.
+        settings: all else that :class:`LoRAPro` takes; they go before those of ``args``.
+
+    Example::
+
+        Trainer(model, args, ..., optimizer_cls_and_kwargs=trainer_optimizer(args))
+    """
+    check({"learning_rate": SETTINGS["lr"]}, learning_rate=args.learning_rate)
+    taken = {
+        "lr": args.learning_rate,
+        "weight_decay": args.weight_decay,
+        "betas": (args.adam_beta1, args.adam_beta2),
+        "eps": args.adam_epsilon,
+    }
+    return _Maker, taken | settings
+
+
+class _Maker:
+    """A factory in the sense of transformers, which hands it the whole model."""
+
+    def __call__(self, model: nn.Module, **settings: Any) -> LoRAPro:
+        return LoRAPro(model, **settings)
+
+
 def _trainable(model: nn.Module | Iterable[Pair], rest: Iterable[nn.Parameter]) -> Trainable:
     extra = tuple((f"rest.{i}", p) for i, p in enumerate(rest))
     if isinstance(model, nn.Module):
@@ -360,7 +470,7 @@ def _trainable(model: nn.Module | Iterable[Pair], rest: Iterable[nn.Parameter]) 
         raise ValueError(
             f"expected a model or schmidt.adapters.Pair objects, got {', '.join(kinds)}: a list of "
             "parameters does not say which belong together. With transformers.Trainer pass "
-            'optimizer_cls_and_kwargs=(LoRAPro, {"model": model, "lr": …})'
+            "optimizer_cls_and_kwargs=trainer_optimizer(args)"
         )
     return Trainable(check_pairs(given), extra)
 

@@ -20,8 +20,9 @@ def is_sharded(x: Tensor) -> bool:
 
 
 def whole(x: Any) -> Tensor:
-    """The whole tensor, on every process."""
-    return x.full_tensor() if is_sharded(x) else x
+    """The whole tensor, dense, on every process."""
+    x = x.full_tensor() if is_sharded(x) else x
+    return x.to_dense() if x.is_sparse else x
 
 
 def write(target: Any, value: Tensor) -> None:
@@ -37,6 +38,8 @@ def write(target: Any, value: Tensor) -> None:
 
 Kind = Literal["linear", "convolution", "embedding", "experts", "manual"]
 FACTORS = (("lora_A", "lora_B"), ("lora_embedding_A", "lora_embedding_B"))
+START = "lora_start"
+"""The attribute of a layer that says, by adapter, how many rows of a started A are trained."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,9 @@ class Pair:
         transposed: whether the layer stores its weight as (n, m): embeddings and ``Conv1D``.
         adapter: name of the adapter.
         module: the layer, if the pair comes from a model.
+        start: rows of A and columns of B, the last ones of each block, that hold a start
+            (:mod:`schmidt.adapters.start`): they belong to the adapter and are not trained. The
+            rank, and the matrices of :meth:`left` and :meth:`right`, are those of what is trained.
     """
 
     name: str
@@ -67,11 +73,12 @@ class Pair:
     transposed: bool = False
     adapter: str = "default"
     module: nn.Module | None = field(default=None, repr=False, compare=False)
+    start: int = 0
 
     @property
     def rank(self) -> int:
         """r, of each block."""
-        return self.A.shape[0] // self.blocks
+        return self.A.shape[0] // self.blocks - self.start
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,23 +88,29 @@ class Pair:
 
     def right(self, like_A: Tensor) -> Tensor:
         """A, its gradient, or anything of its shape, as matrices (blocks, r, n)."""
-        return like_A.reshape(self.blocks, self.rank, -1)
+        return self._rows(like_A)[:, : self.rank]
 
     def left(self, like_B: Tensor) -> Tensor:
         """B, its gradient, or anything of its shape, as matrices (blocks, m, r)."""
-        if self.kind == "experts":  # PEFT stores them as (m, r, experts)
-            return like_B.reshape(-1, self.rank, self.blocks).permute(2, 0, 1)
-        return like_B.reshape(self.blocks, -1, self.rank)
+        return self._columns(like_B)[..., : self.rank]
 
     def as_A(self, right: Tensor) -> Tensor:
-        """The inverse of :meth:`right`."""
+        """The inverse of :meth:`right`, of a pair without a start."""
         return right.reshape(self.A.shape)
 
     def as_B(self, left: Tensor) -> Tensor:
-        """The inverse of :meth:`left`."""
+        """The inverse of :meth:`left`, of a pair without a start."""
         if self.kind == "experts":
             left = left.permute(1, 2, 0)
         return left.reshape(self.B.shape)
+
+    def _rows(self, like_A: Tensor) -> Tensor:
+        return like_A.reshape(self.blocks, self.rank + self.start, -1)
+
+    def _columns(self, like_B: Tensor) -> Tensor:
+        if self.kind == "experts":  # PEFT stores them as (m, r, experts)
+            return like_B.reshape(-1, self.rank + self.start, self.blocks).permute(2, 0, 1)
+        return like_B.reshape(self.blocks, -1, self.rank + self.start)
 
 
 @dataclass(frozen=True)
@@ -173,7 +186,8 @@ def check_pairs(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
             if key in owner:
                 raise ValueError(
                     f"{pair.name} shares a parameter with {owner[key]}; each pair needs factors of "
-                    "its own (for tied embeddings set ensure_weight_tying=False in the LoraConfig)"
+                    "its own. For tied embeddings set ensure_weight_tying=False in the LoraConfig, "
+                    "and merge with schmidt.adapters.merge, which changes the one weight once"
                 )
             owner[key] = pair.name
     return pairs
@@ -254,6 +268,7 @@ def _pairs_of(name: str, layer: Any) -> Iterator[Pair]:
                 transposed=kind == "embedding" or bool(getattr(layer, "fan_in_fan_out", False)),
                 adapter=adapter,
                 module=layer,
+                start=_held(layer, adapter, A.shape[0] // blocks),
             )
 
 
@@ -272,10 +287,32 @@ def _refuse_other_formulas(name: str, layer: Any, adapter: str) -> None:
         )
 
 
+def factors_of(layer: Any, adapter: str) -> tuple[nn.Parameter, ...]:
+    """(A, B) of an adapter of a layer, or nothing."""
+    for a, b in FACTORS:
+        right, left = getattr(layer, a, {}), getattr(layer, b, {})
+        if adapter in right and adapter in left:
+            return tuple(getattr(f[adapter], "weight", f[adapter]) for f in (right, left))
+    return ()
+
+
+def blocks_of(layer: Any, adapter: str) -> int:
+    """How many weights one pair of factors holds: the rows of A are ordered by them."""
+    if hasattr(layer, "parameter_name"):
+        return int(layer.num_experts)
+    left = dict(layer.lora_B.items()).get(adapter)  # embeddings have none here
+    return int(getattr(left, "groups", 1))
+
+
+def _held(layer: Any, adapter: str, rows: int) -> int:
+    """How many of the rows of A (of each block) hold a start."""
+    return rows - int(getattr(layer, START, {}).get(adapter, rows))
+
+
 def _kind(layer: Any, A: Tensor, left: Any) -> tuple[Kind, int]:
     if not isinstance(left, nn.Module):
         return "embedding", 1
     if A.ndim > 2:
         return "convolution", int(getattr(left, "groups", 1))
-    experts = int(getattr(layer, "num_experts", 1))
-    return ("experts", experts) if hasattr(layer, "parameter_name") else ("linear", 1)
+    experts = hasattr(layer, "parameter_name")
+    return ("experts", int(layer.num_experts)) if experts else ("linear", 1)

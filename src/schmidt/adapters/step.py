@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.adamw import adamw
 
-from schmidt.adapters.pairs import Pair, whole, write
+from schmidt.adapters.pairs import Pair, is_sharded, whole, write
 from schmidt.adapters.rules import Rule, State
 from schmidt.adapters.tangent import (
     Directions,
@@ -22,6 +24,9 @@ from schmidt.adapters.tangent import (
     wide,
 )
 
+OF_B = ("first_B", "second_B", "rows")
+"""What a rule keeps that belongs to B; all else belongs to A."""
+
 
 @dataclass
 class Bucket:
@@ -29,6 +34,9 @@ class Bucket:
 
     pairs: list[Pair]
     states: list[State]
+    """What the rule keeps of each pair."""
+    owners: list[tuple[dict[str, Any], dict[str, Any]]]
+    """The optimizer's states of A and B of each pair."""
     scaling: Tensor
     """(k, 1, 1)"""
     frames: Frames
@@ -49,13 +57,72 @@ class Bucket:
             parts = stack.split([s[key].shape[0] for s in self.states])
             torch._foreach_copy_([s[key] for s in self.states], list(parts))
 
-    def add(self, D: Directions, keep: float | Tensor) -> None:
-        """A ← keep·A + D_A and B ← keep·B + D_B, each pair in the dtype of its factors."""
+    def add(self, D: Directions, keep: float, rounding: str) -> None:
+        """A ← keep·A + D_A and B ← keep·B + D_B, each pair in the dtype of its factors.
+
+        A start shrinks along: what decays is the change of the weight, s(BA − B0A0).
+        """
         blocks = [pair.blocks for pair in self.pairs]
-        new_A, new_B = keep * self.frames.A + D.A, keep * self.frames.B + D.B
-        for pair, A, B in zip(self.pairs, new_A.split(blocks), new_B.split(blocks), strict=True):
-            write(pair.A, pair.as_A(A))
-            write(pair.B, pair.as_B(B))
+        moves = zip(self.pairs, self.owners, D.A.split(blocks), D.B.split(blocks), strict=True)
+        for pair, (of_A, of_B), D_A, D_B in moves:
+            for factor, owner, trained, move in (
+                (pair.A, of_A, pair.right, D_A),
+                (pair.B, of_B, pair.left, D_B),
+            ):
+                with exactly(factor, owner, rounding, pair.name) as value:
+                    if keep != 1:
+                        value.mul_(keep)
+                    trained(value).add_(move)
+
+
+@contextmanager
+def exactly(target: Any, owner: dict[str, Any], rounding: str, name: str = "") -> Iterator[Tensor]:
+    """A parameter as a whole tensor in float32 or better; what is done to it in place is kept.
+
+    Small steps of half-precision parameters are lost where each is rounded to the nearest number.
+
+    Args:
+        target: the parameter.
+        owner: its state in the optimizer: its float32 original is kept there as ``master``.
+        rounding: "master"; "stochastic", which keeps nothing and is right on average; "nearest".
+        name: of the parameter; with ``owner["step"]`` it seeds the stochastic rounding.
+    """
+    if target.dtype in (torch.float32, torch.float64):
+        if is_sharded(target) or not target.is_contiguous():
+            value = whole(target).clone(memory_format=torch.contiguous_format)
+            yield value
+            write(target, value)
+        else:
+            yield target
+        return
+    there = whole(target)
+    value = there.to(torch.float32, memory_format=torch.contiguous_format)
+    if rounding == "master":
+        if "master" in owner:  # kept where the parameter is still what it was rounded to
+            kept = owner["master"]
+            value = torch.where(kept.to(there.dtype) == there, kept, value)
+        owner["master"] = value
+    yield value
+    if rounding == "stochastic":
+        seed = zlib.crc32(f"{name} {int(owner['step'])} {tuple(target.shape)}".encode())
+        write(target, round_stochastically(value, target.dtype, seed))
+    else:
+        write(target, value.to(target.dtype))
+
+
+def round_stochastically(x: Tensor, dtype: torch.dtype, seed: int) -> Tensor:
+    """x in half precision: one of its two neighbours, with x as the mean.
+
+    The same seed rounds alike, in all processes and after a resume.
+    """
+    info = torch.finfo(dtype)
+    generator = torch.Generator(x.device).manual_seed(seed)
+    _, exponent = torch.frexp(x)  # |x| in [½, 1)·2^exponent
+    digits = 1 - round(math.log2(info.eps))
+    lowest = round(math.log2(info.smallest_normal)) - digits + 1
+    unit = torch.ldexp(torch.ones_like(x), (exponent - digits).clamp_min(lowest))
+    draw = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return ((x / unit + draw).floor() * unit).to(dtype)
 
 
 def factors(pairs: Iterable[Pair], damping: float) -> Frames:
@@ -74,7 +141,23 @@ def factors(pairs: Iterable[Pair], damping: float) -> Frames:
         ) from error
 
 
-def fill(pairs: list[Pair], states: list[State], damping: float) -> Bucket:
+def state_of(pair: Pair, states: Any, rule: Rule, dtype: torch.dtype | None) -> State:
+    """What the rule keeps of a pair; made where there is none yet.
+
+    It lies in the states of A and of B, so that each parameter has one: distributed checkpoints
+    ask for that.
+    """
+    of_A, of_B = states[pair.A], states[pair.B]
+    if "step" not in of_A:
+        A, B = wide(pair.right(whole(pair.A))), wide(pair.left(whole(pair.B)))
+        for key, value in rule.start(A, B, dtype).items():
+            (of_B if key in OF_B else of_A)[key] = value
+        for owner in (of_A, of_B):
+            owner["step"] = torch.zeros((), dtype=torch.float32)
+    return {k: v for own in (of_A, of_B) for k, v in own.items() if k not in ("step", "master")}
+
+
+def fill(pairs: list[Pair], states: list[State], owners: Any, damping: float) -> Bucket:
     """A bucket of pairs of one shape, dtype and device, which all have gradients."""
     f = factors(pairs, damping)
     scaling = torch.tensor(
@@ -85,14 +168,14 @@ def fill(pairs: list[Pair], states: list[State], damping: float) -> Bucket:
     BtG = torch.cat([wide(pair.right(_gradient(pair.A))) for pair in pairs]) / scaling
     GAt = torch.cat([wide(pair.left(_gradient(pair.B))) for pair in pairs]) / scaling
     X = coefficients(f, BtG, GAt)
-    return Bucket(pairs, states, scaling, f, X, projected_square(X, BtG, GAt))
+    return Bucket(pairs, states, owners, scaling, f, X, projected_square(X, BtG, GAt))
 
 
-def alike(pairs: Iterable[Pair], states: list[State], rule: Rule) -> list[list[int]]:
+def alike(pairs: Iterable[Pair], steps: Iterable[int], rule: Rule) -> list[list[int]]:
     """Which pairs can be stacked: positions of those with one shape, dtype, device and step."""
     found: dict[object, list[int]] = {}
-    for i, (pair, state) in enumerate(zip(pairs, states, strict=True)):
-        key = (pair.shape, pair.rank, pair.A.dtype, pair.B.dtype, pair.A.device, state["step"])
+    for i, (pair, step) in enumerate(zip(pairs, steps, strict=True)):
+        key = (pair.shape, pair.rank, pair.A.dtype, pair.B.dtype, pair.A.device, step)
         found.setdefault(key if rule.stacks else i, []).append(i)
     return list(found.values())
 
@@ -111,28 +194,50 @@ def adamw_step(
     parameters: list[Tensor],
     state: MutableMapping[Tensor, Any],
     shrink: Tensor | None,
+    rounding: str = "nearest",
 ) -> None:
-    """One step of AdamW.
+    """One step of AdamW for everything that is trained beside the pairs.
 
     Args:
         group: its ``lr``, ``betas``, ``eps`` and ``weight_decay``.
         parameters: those that have gradients.
         state: the optimizer's.
         shrink: what clipping multiplies the gradients by, if anything.
+        rounding: of half-precision parameters, see :func:`exactly`.
     """
-    for p in parameters:
-        if not state[p]:
-            state[p] = {
-                "step": torch.zeros((), dtype=torch.float32),
-                "exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
-            }
+    plain = [p for p in parameters if rounding == "nearest" or p.dtype.itemsize > 2]
+    others = [p for p in parameters if all(p is not q for q in plain)]
+    _adamw(group, plain, plain, state, shrink)
+    for i, p in enumerate(others):
+        state[p].setdefault("step", torch.zeros((), dtype=torch.float32))
+        with exactly(p, state[p], rounding, str(i)) as value:
+            _adamw(group, [p], [value], state, shrink)
+
+
+def _adamw(
+    group: dict[str, Any],
+    parameters: list[Tensor],
+    values: list[Tensor],
+    state: MutableMapping[Tensor, Any],
+    shrink: Tensor | None,
+) -> None:
+    """Steps of ``values``, which are the parameters or stand for them."""
+    if not parameters:
+        return
+    gradients = []
+    for p, value in zip(parameters, values, strict=True):
+        if "exp_avg" not in state[p]:
+            state[p].setdefault("step", torch.zeros((), dtype=torch.float32))
+            for key in ("exp_avg", "exp_avg_sq"):
+                state[p][key] = torch.zeros_like(value, memory_format=torch.preserve_format)
+        gradient: Any = p.grad
+        if value is not p or gradient.is_sparse:
+            gradient = whole(gradient)
+        gradient = gradient.to(value.dtype)
+        gradients.append(gradient if shrink is None else gradient * shrink.to(gradient))
     states = [state[p] for p in parameters]
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if shrink is not None:
-        gradients = [g * shrink.to(g) for g in gradients]
     adamw(
-        parameters,
+        values,
         gradients,
         [s["exp_avg"] for s in states],
         [s["exp_avg_sq"] for s in states],

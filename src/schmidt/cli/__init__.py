@@ -1,44 +1,50 @@
-"""The command line: one small file per command."""
+"""The command line: one small file per command, loaded when it is called."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+COMMANDS = {
+    "solve": ("schmidt.cli.solve", "solve"),
+    "compare": ("schmidt.cli.compare", "compare"),
+    "reproduce": ("schmidt.experiments.reproduce.command", "reproduce"),
+    "retrieve": ("schmidt.experiments.retrieval.command", "retrieve"),
+    "finetune": ("schmidt.experiments.finetune.command", "finetune"),
+    "svd": ("schmidt.cli.svd", "svd_command"),
+    "compress": ("schmidt.cli.compress", "compress_command"),
+    "complete": ("schmidt.cli.complete", "complete"),
+    "search": ("schmidt.cli.search", "search"),
+    "problems": ("schmidt.cli.problems", "problems"),
+}
+"""Name → (module, function)."""
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The function of a command; nothing else is imported."""
+    module, function = COMMANDS[name]
+    found: Callable[..., Any] = getattr(import_module(module), function)
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``schmidt …``; errors become one clear line and exit status 2."""
     import tyro
 
-    from schmidt.cli.compare import compare
-    from schmidt.cli.complete import complete
-    from schmidt.cli.compress import compress_command
-    from schmidt.cli.finetune import finetune
-    from schmidt.cli.problems import problems
-    from schmidt.cli.reproduce import reproduce
-    from schmidt.cli.retrieve import retrieve
-    from schmidt.cli.search import search
-    from schmidt.cli.solve import solve
-    from schmidt.cli.svd import svd_command
-
     try:
         status = tyro.extras.subcommand_cli_from_dict(
-            {
-                "solve": solve,
-                "compare": compare,
-                "reproduce": reproduce,
-                "retrieve": retrieve,
-                "finetune": finetune,
-                "svd": svd_command,
-                "compress": compress_command,
-                "complete": complete,
-                "search": search,
-                "problems": problems,
-            },
+            {name: load(name) for name in COMMANDS},
             prog="schmidt",
             description="The best low-rank approximation of whatever linear thing you have.",
             args=arguments,
         )
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough; files are written before
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("schmidt: interrupted", file=sys.stderr)
         return 130

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from schmidt.cli.pictures import draw, draw_beside
-from schmidt.cli.terminal import plain_table
 from schmidt.operators.ritz import relative_scale
-from schmidt.problems import Problem, RitzSolution, Solution, named, ritz, train
+from schmidt.problems import Problem, Solution, named, ritz, train
+from schmidt.report import console_table
+from schmidt.report.pictures import draw, draw_beside
 from schmidt.storage import write_json
 
 
@@ -55,15 +55,14 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
     problem = named(options.problem, options.dim)
     out = options.out or Path("schmidt-out") / f"compare-{problem.name}"
     console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
-    solutions: dict[str, Solution | RitzSolution] = {}
+    solutions: dict[str, Solution] = {}
     for method in dict.fromkeys(options.methods):
         console.print(f"solving by {method} …")
         solution = _solved(options, problem, method, out / method)
         write_json(out / method / "report.json", solution.report())
         draw(solution, out / method)
         solutions[method] = solution
-        found = solution.ritz if isinstance(solution, RitzSolution) else solution.fit
-        if found.interrupted:
+        if solution.interrupted:
             console.print("interrupted; --resume goes on")
             return 130
     console.print()
@@ -79,9 +78,7 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
     return 0
 
 
-def _solved(
-    options: CompareOptions, problem: Problem, method: str, out: Path
-) -> Solution | RitzSolution:
+def _solved(options: CompareOptions, problem: Problem, method: str, out: Path) -> Solution:
     if method == "ritz":
         return ritz(problem, modes=options.modes, budget=options.budget, seed=options.seed)
     steps: dict[str, Any] = {} if options.steps is None else {"steps": options.steps}
@@ -96,7 +93,7 @@ def _solved(
     )
 
 
-def _relative(solution: Solution | RitzSolution) -> np.ndarray:
+def _relative(solution: Solution) -> np.ndarray:
     """|value − exact| over the size of the value without the operator's shift, whatever the method
     divides by; a missing value is an error of 1, NaN where there is nothing to compare with."""
     exact = solution.exact
@@ -108,12 +105,12 @@ def _relative(solution: Solution | RitzSolution) -> np.ndarray:
     return error
 
 
-def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]) -> Table:
+def _values(solutions: dict[str, Solution], errors: dict[str, np.ndarray]) -> Table:
     """Exact values (or energies) and the error of each method; bounds where there are any."""
     first = next(iter(solutions.values()))
     problem, exact = first.problem, first.exact
     names = [column for name in solutions for column in _columns(name, solutions[name])]
-    table = plain_table(
+    table = console_table(
         ["mode", *(["exact"] if exact is not None else []), *names], labels=False, wrap=True
     )
     for i in range(first.modes):
@@ -123,23 +120,21 @@ def _values(solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.
             cells.append(f"{value:.6g}")
         for name, s in solutions.items():
             cells.append(_error(errors[name][i]) if exact is not None else f"{s.values[i]:.6g}")
-            if isinstance(s, RitzSolution):
+            if s.certified:
                 size = s.sizes(s.values)[i]
-                cells.append(f"± {_error(s.ritz.certificate.radius[i] / size)}")
+                cells.append(f"± {_error(s.radius[i] / size)}")
         table.add_row(*cells)
     return table
 
 
-def _columns(name: str, solution: Solution | RitzSolution) -> list[str]:
+def _columns(name: str, solution: Solution) -> list[str]:
     what = "error" if solution.exact is not None else "value"
-    more = [f"{name} certified"] if isinstance(solution, RitzSolution) else []
+    more = [f"{name} certified"] if solution.certified else []
     return [f"{name} {what}", *more]
 
 
-def _measures(
-    solutions: dict[str, Solution | RitzSolution], errors: dict[str, np.ndarray]
-) -> Table:
-    table = plain_table(
+def _measures(solutions: dict[str, Solution], errors: dict[str, np.ndarray]) -> Table:
+    table = console_table(
         ["", "mean relative error", "subspace distance", "orthogonality", "seconds"], wrap=True
     )
     for name, s in solutions.items():

@@ -5,23 +5,29 @@ from __future__ import annotations
 import csv
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.completion_pictures import draw_completion
+from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.cli.terminal import optional, plain_table
+from schmidt.parameters import Number, check
+from schmidt.report import console_table
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
+from schmidt.tables import TableOptions
 
 if TYPE_CHECKING:
-    from schmidt.completion import MatrixCompletion
+    from schmidt.completion import MatrixCompletion, Selection
 
 NO_LOW_RANK = 1e12
+LARGEST = 1000
+LABELS = {"biases": "chosen: biases only", "soft-impute": "chosen", "fixed-rank": "chosen"}
 NAMES = {
     "biases": "biases only",
     "soft-impute": "softImpute, first terms",
@@ -36,7 +42,19 @@ class CompleteOptions:
     ratings: Annotated[
         tyro.conf.Positional[Path | None], optional("RATINGS.csv", "a planted example")
     ] = None
-    """A table whose first columns are user, item, rating; a header is allowed."""
+    """A table with columns user, item, rating, in any order if their names say so; .csv, .tsv,
+    .json, .parquet, also .gz, or - for standard input."""
+    user: Annotated[str | None, optional("COLUMN", "by its name, or the first")] = None
+    """The column of users: its name, or its number from 1."""
+    item: Annotated[str | None, optional("COLUMN", "by its name, or the second")] = None
+    """The column of items."""
+    rating: Annotated[str | None, optional("COLUMN", "by its name, or the third")] = None
+    """The column of ratings."""
+    time: Annotated[str | None, optional("COLUMN", "by its name, or none")] = None
+    """The column of times, which say what the last of several ratings is."""
+    duplicates: Literal["raise", "last", "mean"] = "raise"
+    """What to do with several ratings of one item by one user."""
+    table: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
     penalty: Annotated[float | None, optional("FLOAT", "chosen on held-out ratings")] = None
     """λ of the nuclear norm."""
     rank: Annotated[int | None, optional("INT", "chosen on held-out ratings")] = None
@@ -47,7 +65,7 @@ class CompleteOptions:
     """Write so many unseen items for each user, best first."""
     every: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write predictions for all missing places instead."""
-    user: Annotated[str | None, optional("ID", "the first one")] = None
+    show: Annotated[str | None, optional("USER", "the first one")] = None
     """Print the recommendations for this user."""
     seed: int = 0
     """Seed of the held-out part."""
@@ -67,16 +85,23 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     from schmidt.completion import MatrixCompletion
 
     console = Console()
-    data = read_ratings(options.ratings) if options.ratings else planted_ratings(options.seed)
-    if options.top < 1:
-        raise ValueError(f"--top must be at least 1, got {options.top}")
-    if options.user is not None and options.user not in set(data.users):
-        raise ValueError(f"--user {options.user}: there is no such user in {data.name}")
+    check({"--top": Number(1, whole=True)}, **{"--top": options.top})
+    if options.ratings:
+        named = {role: getattr(options, role) for role in ("user", "item", "rating", "time")}
+        data = read_ratings(options.ratings, named, options.table)
+    else:
+        data = planted_ratings(options.seed)
+    errors = Console(stderr=True)
+    for line in data.understood:
+        errors.print(escape(line), highlight=False)
+    if options.show is not None and options.show not in set(data.users):
+        raise ValueError(f"--show {options.show}: there is no such user in {data.name}")
     start = time.perf_counter()
     model = MatrixCompletion(
         penalty=options.penalty,
         rank=options.rank,
         validation=options.validation,
+        duplicates=options.duplicates,
         seed=options.seed,
         progress=True,
     ).fit(data.users, data.items, data.values)
@@ -88,7 +113,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     write_json(out / "report.json", report)
     if options.json is not None:
         write_json(options.json, report)
-    pictures = [path.name for path in draw_completion(model, data, out)]
+    pictures = [path.name for path in _draw(model, data, out)]
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: predictions.csv, model.safetensors, report.json"
         + "".join(f", {name}" for name in pictures)
@@ -108,12 +133,13 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
         "rank": model.rank_,
         "seconds": seconds,
         "settings": model.get_params(),
+        "certificate": model.certificate_.as_dict(),
     }
     choice = model.choice_
     if choice is not None:
         report |= {
             "method": choice.method,
-            "held_out": choice.held_out,
+            "held_out": choice.held_out * choice.folds,
             "validation_rmse": choice.error,
             "bias_rmse": choice.path.bias_error,
             "path": [
@@ -126,7 +152,7 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
                 }
                 for step in choice.path.steps
             ],
-            "fixed_rank": [] if choice.trial is None else list(choice.trial.tried),
+            "fixed_rank": [] if choice.fit is None else list(choice.fit.tried),
         }
     if data.hidden is not None:
         report |= _against_truth(data, model)
@@ -157,7 +183,7 @@ def _print(
         f"{report['users']} users, {report['observed']:.1%} of the matrix",
         highlight=False,
     )
-    table = plain_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
+    table = console_table(["", "held out"] + ["all missing"] * (data.hidden is not None), wrap=True)
     if "method" in report:
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
@@ -181,9 +207,9 @@ def _print(
             f"λ = {model.penalty_:.3g} as given, rank {model.rank_}, {report['seconds']:.1f} s",
             highlight=False,
         )
-    user = options.user or data.users[0]
+    user = options.show or data.users[0]
     console.print(f"\nbest unseen items for [bold]{escape(user)}[/]", highlight=False)
-    table = plain_table(["item", "prediction"], wrap=True)
+    table = console_table(["item", "prediction"], wrap=True)
     for item, score in model.recommend(user, 5):
         table.add_row(escape(str(item)), f"{score:.2f}")
     console.print(table)
@@ -198,3 +224,54 @@ def _predictions(model: MatrixCompletion, top: int, every: bool) -> bytes:
     for user in model.row_ids_.labels:
         writer.writerows((user, i, f"{s:.4f}") for i, s in model.recommend(user, count))
     return buffer.getvalue().encode()
+
+
+def _draw(model: MatrixCompletion, data: Ratings, out: Path) -> list[Path]:
+    """The λ path, and the matrix before and after where it is small enough to be seen."""
+    figures: dict[str, plotting.Figure] = {}
+    choice = model.choice_
+    if choice is not None:
+        figures["path.png"] = _path(choice)
+    if max(len(model.row_ids_), len(model.column_ids_)) <= LARGEST:
+        figures["matrix.png"] = _matrix(model, data)
+    for file, figure in figures.items():
+        plotting.finish(figure, out / file)
+    return [out / file for file in figures]
+
+
+def _path(choice: Selection) -> plotting.Figure:
+    path, fit = choice.path, choice.fit
+    if path.penalty is None:
+        penalty = path.steps[0].penalty
+    else:
+        penalty = path.penalty if fit is None else fit.penalty
+    rank = f", rank {path.rank}" if path.rank else ""
+    return plotting.penalty_path(
+        [step.penalty for step in path.steps],
+        [step.error for step in path.steps],
+        [float(step.errors.min()) for step in path.steps],
+        [step.rank for step in path.steps],
+        path.bias_error,
+        (LABELS[choice.method] + rank, penalty, choice.error),
+        () if fit is None else fit.tried,
+    )
+
+
+def _matrix(model: MatrixCompletion, data: Ratings) -> plotting.Figure:
+    """Rows and columns in the order of their mean prediction, which shows what they share."""
+    full = model.reconstruct()
+    rows, columns = np.argsort(-full.mean(1)), np.argsort(-full.mean(0))
+
+    def filled(*triples: tuple[list[str], list[str], np.ndarray]) -> np.ndarray:
+        matrix = np.full(full.shape, np.nan)
+        for users, items, values in triples:
+            r, c = model.row_ids_.find(users), model.column_ids_.find(items)
+            known = (r >= 0) & (c >= 0)
+            matrix[r[known], c[known]] = values[known]
+        return matrix[np.ix_(rows, columns)]
+
+    shown = (data.users, data.items, data.values)
+    panels = {"observed": filled(shown), "completed": full[np.ix_(rows, columns)]}
+    if data.hidden is not None:
+        panels["truth"] = filled(shown, data.hidden)
+    return plotting.completed(panels, (float(data.values.min()), float(data.values.max())))

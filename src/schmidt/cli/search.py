@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
-from schmidt.cli.terminal import optional
 from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
+from schmidt.report.terminal import optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -35,22 +35,26 @@ class SearchOptions:
     ] = ()
     """Files or folders, and at the end the query. A single file is searched by paragraphs; without
     files the descriptions of scikit-learn's data sets are."""
-    rank: Annotated[int | None, optional("INT", "chosen by known-item search")] = None
+    rank: Annotated[int | None, optional("INT", "several up to 400, averaged")] = None
     """Number of dimensions."""
+    lexical: float = 0.5
+    """Weight of the words themselves (BM25) beside their meaning; 0: meaning alone."""
     n: int = 10
     """Show so many documents at most."""
     stem: Annotated[str | None, optional("LANGUAGE", "none")] = None
     """Reduce words to stems: english, german, …; needs the package snowballstemmer."""
     stop_words: Literal["english", "none"] = "english"
     """Words to leave out."""
-    weighting: Literal["tfidf", "binary", "count"] = "tfidf"
+    weighting: Literal["bm25", "tfidf", "binary", "count"] = "bm25"
     """Weights of terms in documents."""
+    strip_accents: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take é and e for the same letter."""
     mean_of_terms: tyro.conf.FlagCreatePairsOff[bool] = False
     """Take the query as the mean of its terms, not as a document."""
     terms: int = 40
     """Draw at most so many terms on the map."""
     seed: int = 0
-    """Seed of the choice of the number of dimensions."""
+    """Seed of the decomposition."""
     out: Annotated[Path | None, optional("DIR", "schmidt-out/search")] = None
     """Directory for the index, the report and pictures."""
     json: Annotated[Path | None, optional("PATH", "none")] = None
@@ -58,11 +62,11 @@ class SearchOptions:
 
 
 def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
-    """Search texts by latent semantic analysis.
+    """Search texts by their words and by latent semantic analysis.
 
-    Prints the nearest documents with their cosines and a sentence, and draws documents, terms and
-    the query as points of the plane. The number of dimensions is chosen by how
-    well documents are found by a tenth of their own words.
+    Prints the best documents with their scores and a sentence, and draws documents, terms and
+    the query as points of the plane. A score is the mean of BM25 and of the cosines in the first k
+    dimensions, for several k, each divided by its largest value for the query.
     """
     from schmidt.semantic import SemanticIndex
 
@@ -75,7 +79,9 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     documents = read_documents([Path(p) for p in paths]) if paths else embedded_documents()
     index = SemanticIndex(
         options.rank,
+        lexical=options.lexical,
         weighting=options.weighting,
+        strip_accents=options.strip_accents,
         stemmer=options.stem,
         stop_words=None if options.stop_words == "none" else options.stop_words,
         query="mean-of-terms" if options.mean_of_terms else "fold-in",
@@ -83,12 +89,13 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
         progress=True,
     ).fit(list(documents.values()), list(documents))
     hits = index.search(query, options.n)
+    dimensions = ", ".join(map(str, index.ranks_))
     console.print(
-        f"{len(documents)} documents, {len(index.terms_)} terms, {index.rank_} dimensions",
+        f"{len(documents)} documents, {len(index.terms_)} terms, {dimensions} dimensions",
         highlight=False,
     )
     best = [_best_sentence(index, query, documents[hit.name]) for hit in hits]
-    _print(console, query, hits, best)
+    _print(console, index, query, hits, best)
     out = options.out or Path("schmidt-out") / "search"
     report = _report(query, index, hits, best)
     write_json(out / "report.json", report)
@@ -126,43 +133,46 @@ def _roots(text: str) -> set[str]:
     return {word[:5] for word in re.findall(r"\w{4,}", text.lower())}
 
 
-def _print(console: Console, query: str, hits: list[Hit], best: list[str]) -> None:
+def _print(
+    console: Console, index: SemanticIndex, query: str, hits: list[Hit], best: list[str]
+) -> None:
+    known, unknown = index.words(query)
     if not hits:
-        console.print(f"no word of “{escape(query)}” occurs in the documents", highlight=False)
+        if known:
+            reason = f"its words occur, but it is no point of the {index.rank_} dimensions"
+        elif unknown:
+            reason = "none of its words occurs in the documents"
+        else:
+            reason = "it has no words but stop words"
+        console.print(f"nothing found for “{escape(query)}”: {reason}", highlight=False)
         return
+    if unknown:
+        console.print(f"not in the documents: {escape(', '.join(unknown))}", highlight=False)
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0), expand=True)
     table.add_column("", justify="right", no_wrap=True)
-    table.add_column("cosine", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
     table.add_column("document", no_wrap=True)
     table.add_column("sentence", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
     for i, (hit, sentence) in enumerate(zip(hits, best, strict=True), 1):
-        cosine = round(hit.score, 3) + 0.0  # never −0.000
+        score = round(hit.score, 3) + 0.0  # never −0.000
         name = escape(_cut(str(hit.name), 30))
-        table.add_row(str(i), f"{cosine:.3f}", name, escape(sentence))
+        table.add_row(str(i), f"{score:.3f}", name, escape(sentence))
     console.print(table)
 
 
 def _report(query: str, index: SemanticIndex, hits: list[Hit], best: list[str]) -> dict[str, Any]:
-    chosen = index.dimensions_
+    known, unknown = index.words(query)
     return {
         "query": query,
         "documents": len(index.names_),
         "terms": len(index.terms_),
-        "rank": index.rank_,
         "hits": [
             {"document": h.name, "score": h.score, "sentence": s}
             for h, s in zip(hits, best, strict=True)
         ],
         "related_terms": index.related_terms(query, 10),
-        "dimensions": None
-        if chosen is None
-        else {
-            "tried": chosen.tried,
-            "log_rank": [None if np.isnan(v) else float(v) for v in chosen.log_rank],
-            "best": chosen.best,
-            "chosen": chosen.chosen,
-            "queries": chosen.queries,
-        },
+        "words": {"known": known, "unknown": unknown},
+        "ranks": list(index.ranks_),
         "settings": index.get_params(),
     }
 
@@ -183,11 +193,6 @@ def _draw(index: SemanticIndex, query: str, hits: list[Hit], count: int, out: Pa
             point if hits else None,
             [hit.position for hit in hits[:5]],
             f"documents, terms and “{query}”: 2 of {index.rank_} dimensions",
-        )
-    chosen = index.dimensions_
-    if chosen is not None and chosen.queries >= 2:
-        figures["dimensions.png"] = plotting.dimensions(
-            chosen.tried.tolist(), chosen.log_rank.tolist(), chosen.chosen, chosen.best
         )
     for file, figure in figures.items():
         plotting.finish(figure, out / file)

@@ -11,13 +11,10 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
-from schmidt.cli.pictures import draw
-from schmidt.cli.report import print_report
-from schmidt.cli.terminal import optional
+from schmidt.operators.fit import Fit
 from schmidt.operators.methods import METHODS
 from schmidt.problems import (
     Problem,
-    RitzSolution,
     Solution,
     default_method,
     matrix,
@@ -26,6 +23,9 @@ from schmidt.problems import (
     ritz,
     train,
 )
+from schmidt.report.pictures import draw
+from schmidt.report.solutions import print_report
+from schmidt.report.terminal import optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -160,7 +160,6 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     options.check(method)
     out = options.out or Path("schmidt-out") / problem.name
     console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
-    solution: Solution | RitzSolution
     if method == "ritz":
         solution = _ritz(options, problem, console)
     else:
@@ -171,11 +170,10 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     console.print(
         f"\npictures in [bold]{escape(str(out))}[/]: " + ", ".join(p.name for p in pictures)
     )
-    found = solution.ritz if isinstance(solution, RitzSolution) else solution.fit
-    return 130 if found.interrupted else 0
+    return 130 if solution.interrupted else 0
 
 
-def _ritz(options: SolveOptions, problem: Problem, console: Console) -> RitzSolution:
+def _ritz(options: SolveOptions, problem: Problem, console: Console) -> Solution:
     modes = problem.checked_modes(options.modes)
     console.print(f"{modes} modes by the Ritz solver")
     return ritz(
@@ -219,12 +217,13 @@ def _check_device(device: str) -> None:
         raise ValueError(f"cannot use device {device!r}: {reason}") from None
 
 
-def _write(solution: Solution | RitzSolution, out: Path, json_file: Path | None) -> None:
+def _write(solution: Solution, out: Path, json_file: Path | None) -> None:
     report = solution.report()
     write_json(out / "report.json", report)
     if json_file is not None:
         write_json(json_file, report)
-    if isinstance(solution, Solution):
-        solution.learned.save(out / "functions.safetensors")
-    elif solution.ritz.form.self_adjoint is True:
-        solution.factorization.save(out / "functions.safetensors")
+    found = solution.found
+    if isinstance(found, Fit):
+        found.learned.save(out / "functions.safetensors")
+    elif found.form.self_adjoint is True:
+        found.eigenpairs.save(out / "functions.safetensors")

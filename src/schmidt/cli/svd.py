@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,11 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from schmidt import plotting
+from schmidt.certificate import Certificate
 from schmidt.cli.matrix_files import read_matrix
-from schmidt.cli.terminal import optional
 from schmidt.factorization import Factorization
-from schmidt.matrices import Certificate, svd
+from schmidt.matrices import svd
+from schmidt.report.terminal import optional
 from schmidt.storage import write_bytes, write_json
+from schmidt.tables import TableOptions
 
 SHOWN = 12
 
@@ -28,7 +31,10 @@ class SvdOptions:
     """Which matrix, how many terms, and where to put them."""
 
     file: tyro.conf.Positional[Path]
-    """.npy, .npz (numpy or scipy.sparse), .mtx or .csv."""
+    """.npy, .npz (numpy or scipy.sparse), .mtx, or a table (.csv, .tsv, .parquet, .json, …);
+    .gz of any of them; "-" reads standard input."""
+    table: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
+    """How to read a table."""
     rank: Annotated[int | None, optional("INT", "10, unless --tol, --energy or --mass")] = None
     """Number of terms."""
     tol: Annotated[float | None, optional("FLOAT")] = None
@@ -63,8 +69,8 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     Prints singular values with residuals, the exact Frobenius error where it is known, and bounds
     of the spectral error with the probability that they fail.
     """
-    console = Console()
-    A = read_matrix(options.file)
+    A, understood = read_matrix(options.file, options.table)
+    print(understood, file=sys.stderr)
     rules = (options.rank, options.tol, options.energy, options.mass)
     found = svd(
         A,
@@ -81,16 +87,19 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
         strict=options.strict,
     )
     shape = found.left.shape[0], found.right.shape[0]
-    kind = str(found.left.dtype)
+    name = "stdin" if str(options.file) == "-" else options.file.name
+    out = options.out or Path("schmidt-out") / f"svd-{Path(name).stem}"
+    _write(found, out, options.json, shape)
+    # printed last: whoever reads may stop reading
+    console = Console()
     console.print(
-        f"[bold]{escape(options.file.name)}[/]: {shape[0]} × {shape[1]}, {kind}, "
+        f"[bold]{escape(name)}[/]: {shape[0]} × {shape[1]}, {found.left.dtype}, "
         f"solver {found.settings['solver']}",
         highlight=False,
     )
     console.print(_table(found))
+    assert found.certificate is not None
     _print_certificate(console, found.certificate, found.rank)
-    out = options.out or Path("schmidt-out") / f"svd-{options.file.stem}"
-    _write(found, out, options.json, shape)
     console.print(f"\nin [bold]{escape(str(out))}[/]: factors.npz, report.json, spectrum.png")
     return 0
 
@@ -104,12 +113,13 @@ def _table(found: Factorization) -> Table:
     table = Table()
     for heading in ("i", "σ", "share of Σσ²", "residual"):
         table.add_column(heading, justify="right")
-    c: Certificate = found.certificate
-    for i, (s, r) in enumerate(zip(found.values[:SHOWN], c.residuals, strict=False), 1):
-        share = f"{100 * (float(s) / c.norm) ** 2:.2f} %" if c.norm else "–"
+    assert found.certificate is not None
+    residuals, norm = found.certificate["residuals"].high, found.certificate["norm"]
+    for i, (s, r) in enumerate(zip(found.values[:SHOWN], residuals, strict=False), 1):
+        share = f"{100 * (float(s) / norm.high) ** 2:.2f} %" if norm.low > 0 else "–"
         table.add_row(str(i), f"{float(s):.8g}", share, f"{r:.1e}")
     if found.rank > SHOWN:
-        table.add_row("…", f"{float(found.values[-1]):.8g}", "", f"{c.residuals.max():.1e}")
+        table.add_row("…", f"{float(found.values[-1]):.8g}", "", f"{residuals.max():.1e}")
     return table
 
 
@@ -119,28 +129,22 @@ def _print_certificate(console: Console, c: Certificate, rank: int) -> None:
     console.print(first, highlight=False, markup=False)
     for line in lines[1:]:
         console.print("  " + line, highlight=False, markup=False)
-    if c.energy is not None:
-        low, high = c.energy
-        about = f"{100 * low:.4g}" if low == high else f"{100 * low:.4g} to {100 * high:.4g}"
-        console.print(
-            f"  {about} % of Σσ², {100 * c.mass[0]:.3g} to {100 * c.mass[1]:.3g} % of Σσ",
-            highlight=False,
-        )
 
 
 def _write(found: Factorization, out: Path, json_file: Path | None, shape: tuple[int, int]) -> None:
+    known = found.certificate
+    assert known is not None
     report = {
         "shape": list(shape),
         "rank": found.rank,
         "values": np.asarray(found.values, dtype=float).tolist(),
-        "certificate": found.certificate.as_dict(),
+        "certificate": known.as_dict(),
         "settings": dict(found.settings),
     }
     u, s, vh = found
     buffer = io.BytesIO()
     np.savez(buffer, U=u, s=s, Vh=vh)
-    c: Certificate = found.certificate
-    tail = (c.spectral_lower, c.spectral)
+    tail = (known["spectral"].low, known["spectral"].high)
     figure = plotting.decay({"singular values": np.asarray(s, dtype=float)}, tail=tail)
     plotting.finish(figure, out / "spectrum.png")
     write_bytes(out / "factors.npz", buffer.getvalue())

@@ -1,8 +1,8 @@
 """Matrix completion: a matrix known at some places only."""
 
+from schmidt.completion.entries import roles
 from schmidt.completion.estimator import MatrixCompletion
-from schmidt.completion.fitting import Choice
-from schmidt.completion.path import Path, Step
-from schmidt.completion.unshrunk import Trial
+from schmidt.completion.path import PathStep, PenaltyPath, RankFit
+from schmidt.completion.selection import Selection
 
-__all__ = ["Choice", "MatrixCompletion", "Path", "Step", "Trial"]
+__all__ = ["MatrixCompletion", "PathStep", "PenaltyPath", "RankFit", "Selection", "roles"]

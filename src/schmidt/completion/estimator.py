@@ -2,48 +2,77 @@
 
 from __future__ import annotations
 
+import json
+import warnings
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
-from schmidt.completion.biases import Biases
-from schmidt.completion.entries import entries
-from schmidt.completion.files import Saved
-from schmidt.completion.fitting import (
+from schmidt.certificate import Certificate
+from schmidt.completion.entries import entries, merged, numbers, pairs, places
+from schmidt.completion.fixed_rank import annealed_start, fixed_rank, row_model
+from schmidt.completion.ids import Ids
+from schmidt.completion.model import Biases, LowRank, Model
+from schmidt.completion.observed import Observed, only, product_at, unit_of
+from schmidt.completion.selection import (
+    IMPLICIT,
     SMALL,
-    Choice,
+    Selection,
     SoftImpute,
-    choose,
+    certified,
+    clip_range,
     fit_given,
     refit,
+    select,
     starting_biases,
 )
-from schmidt.completion.fixed_rank import annealed_start, fixed_rank
-from schmidt.completion.fold_in import merged, only
-from schmidt.completion.model import LowRank, Model
-from schmidt.completion.observed import Observed
-from schmidt.completion.predictions import Predictions
-from schmidt.completion.ridge import row_model
-from schmidt.completion.settings import check, clip_range
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
+from schmidt.parameters import FLAG, SEED, Choice, Number, check
+from schmidt.storage import DamagedFileError, read_tensors, write_tensors
+from schmidt.storage import plain as plain_numbers
+
+PARAMETERS = {
+    "method": Choice("soft-impute", "fixed-rank"),
+    "penalty": Number(0, none=True),
+    "rank": Number(1, whole=True, none=True),
+    "biases": FLAG,
+    "bias_penalty": Number(0, none=True),
+    "validation": Number(0, 1, open="both"),
+    "solver": Choice("auto", "als", "svd"),
+    "unknown": Choice("warn", "bias", "raise"),
+    "duplicates": Choice("raise", "last", "mean"),
+    "tol": Number(0),
+    "max_iter": Number(1, whole=True),
+    "seed": SEED,
+    "progress": FLAG,
+    "n": Number(1, whole=True),
+    "layout": Choice("auto", "matrix", "triples"),
+}
+KIND = "schmidt.MatrixCompletion"
+ARRAYS = ("row_factors_", "column_factors_", "row_biases_", "column_biases_")
+FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
-class MatrixCompletion(Predictions, Saved, BaseEstimator):
+class MatrixCompletion(BaseEstimator):
     """A matrix known at some places, completed: mean + row bias + column bias + low rank.
 
     Solves (softImpute; Mazumder, Hastie and Tibshirani 2010, Hastie et al. 2015)
 
         minimise ½‖P_Ω(X − μ − b1ᵀ − 1cᵀ − M)‖²_F + ½ρ_b ‖b‖² + ½ρ_c ‖c‖² + λ‖M‖_*
 
-    and chooses λ and the rank on held-out entries inside :meth:`fit`, unless λ is given.
+    and chooses λ and the rank on held-out entries inside :meth:`fit`, unless λ is given. The
+    answer depends on neither the order in which entries are given nor the units of the values.
 
     Args:
         method: "soft-impute" (the problem above), or "fixed-rank" (least squares over matrices of
             rank ``rank``, by alternating least squares; not convex).
-        penalty: λ. None: chosen for "soft-impute", 0 for "fixed-rank", where it multiplies
-            ½(‖A‖² + ‖B‖²) of the factors.
+        penalty: λ, in units of the values. None: chosen for "soft-impute", 0 for "fixed-rank",
+            where it multiplies ½(‖A‖² + ‖B‖²) of the factors.
         rank: "fixed-rank": the rank. "soft-impute": at most so many terms; None means 50, or no
             limit where ``solver`` is "svd".
         biases: fit μ, b and c; otherwise they are zero.
@@ -52,14 +81,17 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
             largest value of ratings, that is where values repeat (at most half of them are
             distinct), and does not clip otherwise; None never clips.
         validation: fraction of the entries held out to choose λ and the rank; all are used
-            afterwards.
+            afterwards. Where that is fewer than 10,000, several parts are held out in turn. Which
+            entries are, is decided by a hash of their labels.
         solver: "als" (fast alternating least squares, sparse plus low rank), "svd" (soft-
             thresholded SVDs of the full matrix), "auto": "svd" up to 10,000 places.
-        unknown: what predictions for ids never seen do: "bias" uses μ and the bias of the side that
-            is known, "error" raises.
+        unknown: what predictions for ids never seen do: "warn" uses μ and the bias of the side that
+            is known, and says so once per call, with examples; "bias" does so silently; "raise"
+            refuses. Ids that differ from known ones in their type only ("5" and 5) are an error.
+        duplicates: several values for one place: "raise", keep the "last", take the "mean".
         tol: the final fit stops when the low-rank part moves by less than this, relatively.
         max_iter: at most so many iterations of the final fit.
-        seed: of the held-out split and of random starts.
+        seed: of the held-out parts and of starts.
         progress: show a bar on a terminal.
 
     Attributes:
@@ -68,18 +100,27 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
         penalty_: λ used; None where only biases were worth keeping.
         rank_: terms of M.
         choice_: what was tried on held-out entries and chosen, a
-            :class:`schmidt.completion.Choice`; None if λ was given.
-        row_ids_, column_ids_: labels, in the order of the factors.
+            :class:`schmidt.completion.Selection`; None if λ was given.
+        certificate_: what is estimated about entries never seen – nothing is proven about them.
+        row_ids_, column_ids_: labels, in the order of the factors: that of the matrix, or sorted.
         limits_: range of predictions, or None.
+        unit_: the power of four in which the values are computed with.
         n_iter_: iterations of the final fit.
 
     Cost: O(N k + (m + n) k²) per iteration for N entries. Everything is float64.
 
     Example:
         >>> from schmidt import MatrixCompletion
-        >>> model = MatrixCompletion().fit(users, films, ratings)  # doctest: +SKIP
-        >>> model.recommend("ann", n=5)  # doctest: +SKIP
+        >>> users, films = ["ann", "ann", "bob", "bob", "cy"], ["f", "g", "f", "h", "h"]
+        >>> model = MatrixCompletion(penalty=1.0).fit(users, films, [5, 3, 4, 1, 2])
+        >>> [film for film, _ in model.recommend("cy", n=2)]
+        ['f', 'g']
     """
+
+    row_biases_: np.ndarray
+    column_biases_: np.ndarray
+    row_factors_: np.ndarray
+    column_factors_: np.ndarray
 
     def __init__(
         self,
@@ -92,7 +133,8 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
         clip: str | tuple[float, float] | None = "auto",
         validation: float = 0.1,
         solver: str = "auto",
-        unknown: str = "bias",
+        unknown: str = "warn",
+        duplicates: str = "raise",
         tol: float = 5e-3,
         max_iter: int = 100,
         seed: int = 0,
@@ -107,72 +149,119 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
         self.validation = validation
         self.solver = solver
         self.unknown = unknown
+        self.duplicates = duplicates
         self.tol = tol
         self.max_iter = max_iter
         self.seed = seed
         self.progress = progress
 
-    def fit(self, X: Any, columns: Any = None, values: Any = None) -> Self:
-        """Fit to a matrix with holes, ``fit(X)``, or to triples, ``fit(rows, columns, values)``.
+    def fit(self, X: Any, columns: Any = None, values: Any = None, *, layout: str = "auto") -> Self:
+        """Fit to a matrix with holes, to triples, or to pairs and values.
 
         Args:
-            X: (m, n) scipy sparse matrix, whose stored entries are observed (zeros included), or a
-                dense one with NaN in the holes; or the rows of triples, any hashable ids.
+            X: one of
+
+                - (m, n) dense matrix with NaN in the holes; masked cells of a masked array are
+                  holes, too. The index and the columns of a frame are the ids of rows and columns;
+                - (m, n) scipy sparse matrix, whose stored entries are observed (zeros included);
+                - a frame of triples, whose columns are called user, item and rating, or userId,
+                  movieId, score …; more columns are ignored;
+                - the rows of triples, any hashable ids: ``fit(rows, columns, values)``;
+                - (N, 2) pairs of row and column, with the values next: ``fit(pairs, values)``.
+
             columns, values: columns and values of the triples.
+            layout: "matrix" or "triples" for an array with three or four columns, which could be
+                either and is refused otherwise.
 
         Raises:
-            ValueError: values that are no finite numbers, two values for one place, no entries at
-                all, settings out of range. Rows and columns without entries are allowed: their
-                factors and biases are zero.
+            ValueError: values that are no finite numbers, two values for one place (see
+                ``duplicates``), no entries at all, input that could mean two things, λ to be
+                chosen where all values are equal or too few. Rows and columns without entries are
+                allowed: their factors and biases are zero.
         """
-        x, row_ids, column_ids = entries(X, columns, values)
-        check(self, x)
-        self.row_ids_, self.column_ids_ = row_ids, column_ids
-        self.limits_ = clip_range(self.clip, x.values)
-        self.choice_: Choice | None = None
+        given = {k: v for k, v in self.get_params().items() if k in PARAMETERS}
+        check(PARAMETERS, layout=layout, **given)
+        x, row_ids, column_ids = entries(
+            X, columns, values, layout=layout, duplicates=self.duplicates
+        )
+        self._check(x)
+        unit = unit_of(x.values)
+        limits = clip_range(self.clip, x.values)
+        x = x.with_values(x.values / unit)
         start = starting_biases(x, self.biases, self.bias_penalty)
         fitted = self._fixed_rank if self.method == "fixed-rank" else self._soft_impute
-        model, self.penalty_, self.n_iter_ = fitted(x, start)
+        small = None if limits is None else (limits[0] / unit, limits[1] / unit)
+        model, penalty, iterations, choice = fitted(x, start, unit, small)
+        self.row_ids_, self.column_ids_ = row_ids, column_ids
+        self.limits_, self.unit_, self.n_iter_ = limits, unit, iterations
+        self.penalty_ = None if penalty is None else penalty * unit
+        self.choice_ = None if choice is None else choice * unit
         self._keep(x, model)
+        full = len(x) == x.shape[0] * x.shape[1]
+        self.certificate_ = certified(self.choice_, iterations, self.max_iter, full)
         return self
 
-    def _fixed_rank(self, x: Observed, start: Biases) -> tuple[Model, float | None, int]:
-        penalty, rank = self.penalty or 0.0, int(self.rank or 1)
-        rng = np.random.default_rng(self.seed)
-        right = annealed_start(x, start, rank, penalty, rng)
+    def _check(self, x: Observed) -> None:
+        """What settings and entries must be together."""
+        most = min(x.shape)
+        if self.method == "fixed-rank" and self.rank is None:
+            raise ValueError("method='fixed-rank' needs rank=…")
+        if self.rank is not None and self.rank > most:
+            raise ValueError(f"rank must be at most {most} for a matrix {x.shape}, got {self.rank}")
+        if self.penalty == 0 and self.method == "soft-impute":
+            raise ValueError(
+                "penalty=0 leaves the holes undetermined; give a small one, or method='fixed-rank'"
+            )
+        if self.biases and len(x) > 1 and x.values.min() == x.values.max():
+            message = IMPLICIT.format(len(x), x.values[0])
+            if self.method == "soft-impute" and self.penalty is None:
+                raise ValueError(message)
+            warnings.warn(message, UserWarning, stacklevel=3)
+
+    def _fixed_rank(
+        self, x: Observed, start: Biases, unit: float, limits: tuple[float, float] | None
+    ) -> tuple[Model, float | None, int, Selection | None]:
+        penalty, rank = (self.penalty or 0.0) / unit, int(self.rank or 1)
+        right = annealed_start(x, start, rank, penalty, self.seed)
         model, iterations = fixed_rank(
             x, start, right, penalty, tol=self.tol, max_iter=self.max_iter
         )
-        return model, penalty, iterations
+        return model, penalty, iterations, None
 
-    def _soft_impute(self, x: Observed, start: Biases) -> tuple[Model, float | None, int]:
+    def _soft_impute(
+        self, x: Observed, start: Biases, unit: float, limits: tuple[float, float] | None
+    ) -> tuple[Model, float | None, int, Selection | None]:
         small = x.shape[0] * x.shape[1] <= SMALL
         svd = self.solver == "svd" or (self.solver == "auto" and small)
         method = SoftImpute(svd, self.rank, self.tol, self.max_iter, self.seed)
         if self.penalty is not None:
-            model, iterations = fit_given(x, start, self.penalty, method)
-            return model, self.penalty, iterations
-        self.choice_ = choose(
+            model, iterations = fit_given(x, start, self.penalty / unit, method)
+            return model, self.penalty / unit, iterations, None
+        choice = select(
             x,
             method,
             biases=self.biases,
             bias_penalty=self.bias_penalty,
             validation=self.validation,
-            limits=self.limits_,
+            limits=limits,
             progress=self.progress,
         )
-        return refit(x, start, self.choice_, method)
+        return *refit(x, start, choice, method), choice
 
     def _keep(self, x: Observed, model: Model) -> None:
-        signs = fix_signs(model.part.left) if model.part.rank else np.ones(0)
+        """The model for entries in units of ``unit_``, as attributes in those of the user."""
+        signs = fix_signs(model.part.right) if model.part.rank else np.ones(0)
         part = LowRank(model.part.left * signs, model.part.values, model.part.right * signs)
-        self.row_factors_, self.column_factors_ = part.balanced()
-        self.row_factors_[x.row_counts == 0] = 0  # up to rounding they are
-        self.column_factors_[x.column_counts == 0] = 0
-        self.mean_ = model.biases.mean
-        self.row_biases_, self.column_biases_ = model.biases.rows, model.biases.columns
+        a, b = part.balanced()
+        a[x.row_counts == 0] = 0  # up to rounding they are
+        b[x.column_counts == 0] = 0
+        root, unit = np.sqrt(self.unit_), self.unit_
+        self.row_factors_, self.column_factors_ = a * root, b * root
+        self.mean_ = model.biases.mean * unit
+        self.row_biases_ = model.biases.rows * unit
+        self.column_biases_ = model.biases.columns * unit
         self.bias_penalties_ = model.biases.penalties
-        self._seen = x
+        self._seen = x.with_values(x.values * unit)
 
     @property
     def rank_(self) -> int:
@@ -184,8 +273,96 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
     def factorization_(self) -> Factorization:
         """The low-rank part M = U diag(d) Vᵀ, without mean and biases."""
         self._require_fitted()
-        part = LowRank.of_product(self.row_factors_, self.column_factors_)
-        return Factorization(part.left, part.values, part.right, settings=self.get_params())
+        root = np.sqrt(self.unit_)
+        part = LowRank.of_product(self.row_factors_ / root, self.column_factors_ / root)
+        signs = fix_signs(part.right) if part.rank else np.ones(0)
+        known = Certificate(
+            asked="the low-rank part of the fitted model",
+            notes=["its distance from the matrix is not known: see certificate_ of the model"],
+        )
+        return Factorization(
+            part.left * signs,
+            part.values * self.unit_,
+            part.right * signs,
+            known,
+            settings=self.get_params(),
+        )
+
+    def predict(self, rows: Any, columns: Any = None) -> np.ndarray:
+        """Values at the places (rows, columns), or at pairs (N, 2).
+
+        Args:
+            rows, columns: ids, as in ``fit``; of the same length, or one of them of length one.
+                For ids that were never seen see ``unknown``.
+
+        Raises:
+            ValueError: ids of another type than in ``fit``, or of another shape than (N,).
+        """
+        self._require_fitted()
+        r, c = places((self.row_ids_, self.column_ids_), rows, columns, self.unknown)
+        out = self.mean_ + np.where(r < 0, 0, self.row_biases_[r])
+        out += np.where(c < 0, 0, self.column_biases_[c])
+        known = (r >= 0) & (c >= 0)
+        out[known] += product_at(self.row_factors_, self.column_factors_, r[known], c[known])
+        return self._clipped(out)
+
+    def reconstruct(self) -> np.ndarray:
+        """The whole matrix (m, n), predictions at observed places included."""
+        self._require_fitted()
+        full = self.row_factors_ @ self.column_factors_.T
+        full += self.mean_ + self.row_biases_[:, None] + self.column_biases_
+        return self._clipped(full)
+
+    def score(
+        self, rows: Any, columns: Any, values: Any = None, *, sample_weight: Any = None
+    ) -> float:
+        """Minus the root mean square error of :meth:`predict`: larger is better.
+
+        Args:
+            rows, columns, values: triples; or pairs (N, 2) and values.
+            sample_weight: (N,) not negative, or None: all alike.
+        """
+        if values is None:
+            (rows, columns), values = pairs(rows), columns
+        predicted = self.predict(rows, columns)
+        if not len(predicted):
+            raise ValueError("there are no entries to score")
+        error = np.abs(predicted - numbers(values, len(predicted)))
+        weight = np.ones(len(error))
+        if sample_weight is not None:
+            weight = numbers(sample_weight, len(error))
+            if weight.min() < 0 or not weight.any():
+                raise ValueError("sample_weight must not be negative, nor zero everywhere")
+        largest = float(error.max()) or 1.0
+        return -largest * float(np.sqrt(np.average((error / largest) ** 2, weights=weight)))
+
+    def recommend(
+        self, row: Any, n: int = 10, *, exclude_seen: bool = True
+    ) -> list[tuple[Any, float]]:
+        """The columns with the largest predictions for one row.
+
+        Args:
+            row: its id. One never seen gets the columns with the largest biases; see ``unknown``.
+            n: how many; fewer come where there are not so many.
+            exclude_seen: leave out what was observed in this row.
+
+        Returns:
+            Pairs of column id and prediction, best first; ranked before predictions are clipped.
+        """
+        self._require_fitted()
+        check(PARAMETERS, n=n)
+        (position,) = self.row_ids_.known([row], self.unknown)
+        scores = self.mean_ + self.column_biases_
+        if position >= 0:
+            scores = scores + self.row_biases_[position]
+            scores = scores + self.column_factors_ @ self.row_factors_[position]
+        candidates = np.arange(len(scores))
+        if exclude_seen and position >= 0:
+            start, stop = self._seen.starts[position : position + 2]
+            candidates = np.setdiff1d(candidates, self._seen.columns[start:stop])
+        best = candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
+        shown = self._clipped(scores[best])
+        return [(self.column_ids_.labels[c], float(s)) for c, s in zip(best, shown, strict=True)]
 
     def fold_in(self, rows: Any, columns: Any, values: Any) -> Self:
         """Add entries of new rows, or further ones of known rows, without a new fit.
@@ -199,16 +376,74 @@ class MatrixCompletion(Predictions, Saved, BaseEstimator):
             values: numbers.
 
         Raises:
-            ValueError: unknown columns, or a place that has a value already. Nothing is changed.
+            ValueError: unknown columns, or a place that has a value already (``duplicates`` may
+                allow it). Nothing is changed.
         """
         self._require_fitted()
-        ids = self.row_ids_, self.column_ids_
-        x, row_ids, touched = merged(self._seen, ids, rows, columns, values)
-        biases = Biases(self.mean_, np.zeros(0), self.column_biases_, self.bias_penalties_)
-        factors, b = row_model(only(x, touched), self.column_factors_, biases, self.penalty_ or 0.0)
+        both = self.row_ids_, self.column_ids_
+        x, ids, r = merged(self._seen, both, (rows, columns, values), self.duplicates)
         more = x.shape[0] - self._seen.shape[0]
+        touched = np.unique(r)
+        root, unit = np.sqrt(self.unit_), self.unit_
+        b = self.column_biases_ / unit
+        biases = Biases(self.mean_ / unit, np.zeros(0), b, self.bias_penalties_)
+        own = only(x.with_values(x.values / unit), touched)
+        factors, b = row_model(
+            own, self.column_factors_ / root, biases, (self.penalty_ or 0.0) / unit
+        )
         self.row_factors_ = np.pad(self.row_factors_, ((0, more), (0, 0)))
         self.row_biases_ = np.pad(self.row_biases_, (0, more))
-        self.row_factors_[touched], self.row_biases_[touched] = factors, b
-        self.row_ids_, self._seen = row_ids, x
+        self.row_factors_[touched], self.row_biases_[touched] = factors * root, b * unit
+        self.row_ids_, self._seen = ids, x
         return self
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one ``.safetensors`` file, atomically: factors, biases, the entries seen, ids
+        with their types, settings, certificate. What was tried (``choice_``) is not stored.
+
+        Raises:
+            TypeError: ids that are neither strings nor numbers, nor tuples of these.
+        """
+        self._require_fitted()
+        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
+        for name in ("starts", "columns", "values"):
+            tensors[f"seen.{name}"] = torch.from_numpy(getattr(self._seen, name))
+        contents = {
+            "settings": self.get_params(),
+            "row_ids": self.row_ids_.as_json(),
+            "column_ids": self.column_ids_.as_json(),
+            "fitted": {name: getattr(self, name) for name in FITTED},
+            "certificate": self.certificate_.as_dict(),
+        }
+        header = {k: json.dumps(v, default=plain_numbers) for k, v in contents.items()}
+        return write_tensors(Path(path), tensors, {"kind": KIND} | header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        tensors, header = read_tensors(Path(path), KIND)
+        try:
+            settings, fitted = json.loads(header["settings"]), json.loads(header["fitted"])
+            row_ids = Ids.from_json(json.loads(header["row_ids"]), "row")
+            column_ids = Ids.from_json(json.loads(header["column_ids"]), "column")
+            certificate = Certificate.from_dict(json.loads(header["certificate"]))
+            arrays = {name: tensors[name].numpy() for name in ARRAYS}
+            seen = [tensors[f"seen.{name}"].numpy() for name in ("starts", "columns", "values")]
+        except (KeyError, json.JSONDecodeError) as error:
+            raise DamagedFileError(f"{path} is damaged ({error}): it cannot be read") from error
+        if isinstance(settings["clip"], list):
+            settings["clip"] = tuple(settings["clip"])
+        model = cls(**settings)
+        for name, value in {**fitted, **arrays}.items():
+            setattr(model, name, tuple(value) if isinstance(value, list) else value)
+        model.row_ids_, model.column_ids_ = row_ids, column_ids
+        model._seen = Observed((len(row_ids), len(column_ids)), *seen)
+        model.choice_, model.certificate_ = None, certificate
+        return model
+
+    def _clipped(self, values: np.ndarray) -> np.ndarray:
+        return values if self.limits_ is None else np.clip(values, *self.limits_)
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "row_factors_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")

@@ -1,4 +1,9 @@
-"""The entries of a matrix that were observed, and what a low-rank matrix is there."""
+"""The entries of a matrix that were observed, and what a low-rank matrix is there.
+
+Whatever is drawn at random for an entry, a row or a column – the held-out part, a start – is drawn
+from a *key* of it, a hash of its label or of its content, and never from its position: the same
+table in another order gives the same answer.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
+from scipy.special import ndtri
 
 BLOCK = 1 << 16
 """Numbers per block of gathered factor rows: half a megabyte, which stays in the cache."""
@@ -21,22 +27,31 @@ class Observed:
         starts: (m + 1,) row i has the entries ``starts[i]:starts[i + 1]``.
         columns: (N,) column of each entry.
         values: (N,) float64.
+        labels: (m,) and (n,) uint64 hashes of the labels of rows and columns; None where these
+            are mere positions.
     """
 
     shape: tuple[int, int]
     starts: np.ndarray
     columns: np.ndarray
     values: np.ndarray
+    labels: Keys | None = None
 
     @classmethod
     def of(
-        cls, rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+        cls,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        values: np.ndarray,
+        shape: tuple[int, int],
+        labels: Keys | None = None,
     ) -> Observed:
         """Entries in any order; no place may occur twice."""
         order = np.lexsort((columns, rows))
         counts = np.bincount(rows, minlength=shape[0])
         starts = np.concatenate([[0], np.cumsum(counts)])
-        return cls(shape, starts, columns[order].astype(np.intp), values[order].astype(float))
+        ordered = columns[order].astype(np.intp), values[order].astype(float)
+        return cls(shape, starts, *ordered, labels)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -56,9 +71,21 @@ class Observed:
         """(n,) entries per column."""
         return np.bincount(self.columns, minlength=self.shape[1])
 
+    @cached_property
+    def keys(self) -> Keys:
+        """(m,) and (n,) different numbers, from the labels or else from the content."""
+        rows, columns = _content(self) if self.labels is None else self.labels
+        return _distinct(rows), _distinct(columns)
+
+    def normals(self, side: int, count: int, seed: int) -> np.ndarray:
+        """Standard normal numbers (m or n, count) for the rows (``side`` 0) or columns (1)."""
+        along = _mix(np.arange(count, dtype=np.uint64) ^ _mix(np.array([seed], dtype=np.uint64)))
+        bits = _mix(self.keys[side][:, None] + along)
+        return np.asarray(ndtri(((bits >> np.uint64(11)).astype(float) + 0.5) * 2.0**-53))
+
     def with_values(self, values: np.ndarray) -> Observed:
         """The same places with other values."""
-        return Observed(self.shape, self.starts, self.columns, values)
+        return Observed(self.shape, self.starts, self.columns, values, self.labels)
 
     def matrix(self, values: np.ndarray | None = None) -> sparse.csr_array:
         """The values, or others at the same places, as a sparse matrix with zeros elsewhere."""
@@ -67,7 +94,8 @@ class Observed:
 
     def transposed(self) -> Observed:
         """The same entries of the transposed matrix."""
-        return Observed.of(self.columns, self.rows, self.values, self.shape[::-1])
+        labels = None if self.labels is None else self.labels[::-1]
+        return Observed.of(self.columns, self.rows, self.values, self.shape[::-1], labels)
 
     def row_sums(self, values: np.ndarray) -> np.ndarray:
         """(m,) sums over the entries of each row."""
@@ -81,16 +109,82 @@ class Observed:
         """(left rightᵀ)_ij at the entries, without forming the product."""
         return product_at(left, right, self.rows, self.columns)
 
-    def split(self, fraction: float, rng: np.random.Generator) -> tuple[Observed, Observed]:
-        """Two parts at random: the first with 1 − ``fraction`` of the entries, and the rest."""
-        held = np.zeros(len(self), dtype=bool)
-        count = max(1, round(fraction * len(self)))
-        held[rng.choice(len(self), size=count, replace=False)] = True
-        kept, out = (
-            Observed.of(self.rows[part], self.columns[part], self.values[part], self.shape)
-            for part in (~held, held)
-        )
-        return kept, out
+    def folds(self, fraction: float, count: int, seed: int) -> list[tuple[Observed, Observed]]:
+        """Pairs of parts: all but ``fraction`` of the entries, and the rest; no rest meets another.
+
+        Which entries go where depends on the keys of their rows and columns and the seed alone.
+
+        Args:
+            fraction: of the entries in each rest.
+            count: how many pairs, at most 1 / ``fraction``.
+            seed: another one gives other parts.
+        """
+        rows, columns = self.keys
+        start = _mix(np.array([seed], dtype=np.uint64))
+        order = np.argsort(_mix(rows[self.rows] ^ _mix(columns[self.columns] + start)))
+        size = max(1, round(fraction * len(self)))
+        out = []
+        for i in range(count):
+            held = np.zeros(len(self), dtype=bool)
+            held[order[i * size : (i + 1) * size]] = True
+            out.append((self._part(~held), self._part(held)))
+        return out
+
+    def _part(self, kept: np.ndarray) -> Observed:
+        starts = np.concatenate([[0], np.cumsum(np.bincount(self.rows[kept], None, self.shape[0]))])
+        return Observed(self.shape, starts, self.columns[kept], self.values[kept], self.keys)
+
+
+def only(x: Observed, rows: np.ndarray) -> Observed:
+    """The entries of some rows, renumbered in the order of ``rows`` (ascending)."""
+    among = np.isin(x.rows, rows)
+    renumbered = np.searchsorted(rows, x.rows[among])
+    return Observed.of(renumbered, x.columns[among], x.values[among], (len(rows), x.shape[1]))
+
+
+def unit_of(values: np.ndarray) -> float:
+    """A power of four near the largest magnitude, so that neither squares nor roots lose digits."""
+    largest = float(np.abs(values).max())
+    return float(4.0 ** np.floor(np.frexp(largest)[1] / 2)) if largest else 1.0
+
+
+Keys = tuple[np.ndarray, np.ndarray]
+
+
+def _mix(numbers: np.ndarray) -> np.ndarray:
+    """The finalizer of splitmix64 (Steele, Lea and Flood 2014): one bit turns half of all."""
+    z = numbers + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(z ^ (z >> np.uint64(31)))
+
+
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """Equal keys made different, by counting them."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(keys)]
+    place = np.arange(len(keys))
+    again = (place - np.maximum.accumulate(np.where(first, place, 0))).astype(np.uint64)
+    out = np.empty_like(keys)
+    out[order] = _mix(ordered ^ _mix(again))
+    return out
+
+
+def _content(x: Observed) -> Keys:
+    """Numbers for rows and columns from what stands in them, whatever the order of both.
+
+    Three rounds in which a row adds up its values, each mixed with the number of its column, and
+    a column does so with its rows (Weisfeiler and Leman 1968).
+    """
+    values = _mix((x.values + 0.0).view(np.uint64))
+    rows, columns = (np.zeros(size, dtype=np.uint64) for size in x.shape)
+    for _ in range(3):
+        new = np.zeros_like(rows), np.zeros_like(columns)
+        np.add.at(new[0], x.rows, _mix(values ^ columns[x.columns]))
+        np.add.at(new[1], x.columns, _mix(values + _mix(rows[x.rows])))
+        rows, columns = _mix(new[0]), _mix(new[1])
+    return rows, columns
 
 
 def product_at(

@@ -1,24 +1,41 @@
-"""The λ path: one fit per λ, each started from the one before, judged on held-out entries."""
+"""The λ path: one fit per λ, each started from the one before, judged on held-out entries.
+
+Beside it, fits of the chosen rank itself with ever smaller penalties: the nuclear norm takes λ off
+every singular value; where the noise is small that is the larger error, and least squares over
+matrices of the chosen rank (``fixed_rank``) is better.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from schmidt.completion.biases import Biases
-from schmidt.completion.model import LowRank, Model
+from schmidt.completion.fixed_rank import fixed_rank
+from schmidt.completion.model import Biases, LowRank, Model
 from schmidt.completion.observed import Observed
 from schmidt.completion.soft_impute import gradient_norm
 
 RATIO, SMALLEST, PATIENCE, BEYOND_CHANCE = 0.8, 1e-4, 2, 2.0
+DIVISOR, MOST = 4.0, 9
+Limits = tuple[float, float] | None
+"""The range that predictions are clipped to."""
 Solve = Callable[[Observed, Model, float], Model]
 """(entries, start, λ) → minimiser."""
 
 
 @dataclass(frozen=True)
-class Step:
+class Fold:
+    """Entries to fit, entries to judge by, and the biases of the former."""
+
+    train: Observed
+    held: Observed
+    biases: Biases
+
+
+@dataclass(frozen=True)
+class PathStep:
     """One λ of the path: its rank, and the held-out error for each rank its fit is cut to."""
 
     penalty: float
@@ -31,9 +48,13 @@ class Step:
         """With all terms."""
         return float(self.errors[-1])
 
+    def __mul__(self, unit: float) -> PathStep:
+        """The same in other units of the values."""
+        return PathStep(self.penalty * unit, self.rank, self.errors * unit)
+
 
 @dataclass(frozen=True)
-class Path:
+class PenaltyPath:
     """What the path found.
 
     Attributes:
@@ -44,74 +65,131 @@ class Path:
         error: held-out root mean square error at the chosen step, with so many terms.
         bias_error: that of the biases alone.
         standard_error: of the difference of the mean squares of the two.
-        model: the fit at the chosen step, on the training part, with all its terms.
+        models: the fits at the chosen step, one per fold, with all their terms.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
     penalty: float | None
     rank: int
     error: float
     bias_error: float
     standard_error: float
-    model: Model
+    models: tuple[Model, ...]
+
+    def __mul__(self, unit: float) -> PenaltyPath:
+        """The same in other units of the values."""
+        return replace(
+            self,
+            steps=tuple(step * unit for step in self.steps),
+            penalty=None if self.penalty is None else self.penalty * unit,
+            error=self.error * unit,
+            bias_error=self.bias_error * unit,
+            standard_error=self.standard_error * unit * unit,
+            models=tuple(model * unit for model in self.models),
+        )
 
 
 def regularisation_path(
-    train: Observed,
-    held: Observed,
-    biases: Biases,
+    folds: Sequence[Fold],
     solve: Solve,
     *,
-    limits: tuple[float, float] | None,
-    watch: Callable[[Step], None] = lambda step: None,
-) -> Path:
+    limits: Limits,
+    watch: Callable[[PathStep], None] = lambda step: None,
+) -> PenaltyPath:
     """Choose λ and the rank by held-out error.
 
     λ falls geometrically from ‖P_Ω(residual)‖₂, above which the low-rank part is zero, until the
-    error has not improved for two steps. Each fit is also judged with its last terms cut off:
+    error has not improved for two steps. All folds go down together, and their held-out entries
+    count alike. Each fit is also judged with its last terms cut off:
     the nuclear norm shrinks what is large as much as what is small, and a smaller λ followed by a
     cut shrinks the former less. A low-rank part is kept only if it improves on the
     biases by more than two standard errors.
 
     Args:
-        train, held: disjoint sets of entries.
-        biases: fitted to ``train``.
+        folds: each with disjoint sets of entries.
         solve: minimises (1) of ``soft_impute``.
         limits: range that predictions are clipped to, or None.
         watch: called after each step.
     """
-    start = Model(biases, LowRank.zero(train.shape))
-    model, best = start, start
-    bias_squares = _squares(start, held, limits)
-    bias_error = float(np.sqrt(bias_squares.mean()))
-    largest = gradient_norm(train, biases)
-    steps = [Step(largest, 0, np.array([bias_error]))]
+    start = [Model(fold.biases, LowRank.zero(fold.train.shape)) for fold in folds]
+    models, best = start, start
+    bias_squares = _squares(start, folds, limits)
+    bias_error = _root_mean(bias_squares)
+    largest = max(gradient_norm(fold.train, fold.biases) for fold in folds)
+    steps = [PathStep(largest, 0, np.array([bias_error]))]
     chosen, squares, rank, worse = 0, bias_squares, 0, 0
     while worse < PATIENCE and largest > 0 and steps[-1].penalty * RATIO >= SMALLEST * largest:
         penalty = steps[-1].penalty * RATIO
-        model = solve(train, model, penalty)
-        step = Step(penalty, model.part.rank, _errors_by_rank(model, held, limits))
+        models = [solve(f.train, m, penalty) for f, m in zip(folds, models, strict=True)]
+        most = max(model.part.rank for model in models)
+        step = PathStep(penalty, most, _errors_by_rank(models, folds, limits))
         steps.append(step)
         watch(step)
         if step.errors.min() < steps[chosen].errors.min():
-            chosen, best, worse = len(steps) - 1, model, 0
+            chosen, best, worse = len(steps) - 1, models, 0
             rank = int(step.errors.argmin())
-            squares = _squares(_cut(model, rank), held, limits)
+            squares = _squares([_cut(model, rank) for model in models], folds, limits)
         else:
             worse += 1
     gain = bias_squares - squares
     standard_error = float(gain.std() / np.sqrt(len(gain)))
     if rank == 0 or gain.mean() <= BEYOND_CHANCE * standard_error:
-        return Path(tuple(steps), None, 0, bias_error, bias_error, standard_error, start)
-    return Path(
-        tuple(steps),
-        _interpolated(steps, chosen, rank),
-        rank,
-        float(np.sqrt(squares.mean())),
-        bias_error,
-        standard_error,
-        best,
-    )
+        errors = bias_error, bias_error, standard_error
+        return PenaltyPath(tuple(steps), None, 0, *errors, tuple(start))
+    errors = _root_mean(squares), bias_error, standard_error
+    penalty = _interpolated(steps, chosen, rank)
+    return PenaltyPath(tuple(steps), penalty, rank, *errors, tuple(best))
+
+
+@dataclass(frozen=True)
+class RankFit:
+    """The best fits of the path's rank without the nuclear norm.
+
+    Attributes:
+        penalty: λ on ½(‖A‖² + ‖B‖²).
+        error: held-out root mean square error.
+        models: the fits, on the training parts.
+        tried: (λ, error) of all of them.
+    """
+
+    penalty: float
+    error: float
+    models: tuple[Model, ...]
+    tried: tuple[tuple[float, float], ...]
+
+    def __mul__(self, unit: float) -> RankFit:
+        """The same in other units of the values."""
+        tried = tuple((penalty * unit, error * unit) for penalty, error in self.tried)
+        models = tuple(model * unit for model in self.models)
+        return RankFit(self.penalty * unit, self.error * unit, models, tried)
+
+
+def unshrunk(folds: Sequence[Fold], path: PenaltyPath, limits: Limits) -> RankFit | None:
+    """Fits of rank ``path.rank`` with λ, λ/4, λ/16, … until the held-out error rises.
+
+    Returns:
+        The best one if it beats the path, else None.
+    """
+    if path.penalty is None:
+        return None
+    models = [Model(model.biases, model.part.truncate(path.rank)) for model in path.models]
+    tried: list[tuple[float, float]] = []
+    best, found = path.error, None
+    for i in range(MOST):
+        penalty = path.penalty / DIVISOR**i
+        models = [
+            fixed_rank(
+                fold.train, m.biases, m.part.balanced()[1], penalty, tol=1e-2, max_iter=15
+            )[0]
+            for fold, m in zip(folds, models, strict=True)
+        ]  # fmt: skip
+        error = _root_mean(_squares(models, folds, limits))
+        tried.append((penalty, error))
+        if i and error > tried[-2][1]:
+            break
+        if error < best:
+            best, found = error, (penalty, tuple(models))
+    return found and RankFit(found[0], best, found[1], tuple(tried))
 
 
 def scaled(penalty: float, kept: int, total: int) -> float:
@@ -127,33 +205,41 @@ def _cut(model: Model, rank: int) -> Model:
     return Model(model.biases, model.part.truncate(rank))
 
 
-def _clipped(values: np.ndarray, limits: tuple[float, float] | None) -> np.ndarray:
+def _clipped(values: np.ndarray, limits: Limits) -> np.ndarray:
     return values if limits is None else np.clip(values, *limits)
 
 
-def _squares(model: Model, held: Observed, limits: tuple[float, float] | None) -> np.ndarray:
-    """(N,) squared errors."""
-    predicted = _clipped(model.at(held.rows, held.columns), limits)
-    return np.asarray((held.values - predicted) ** 2)
+def _root_mean(squares: np.ndarray) -> float:
+    return float(np.sqrt(squares.mean()))
 
 
-def held_out_error(model: Model, held: Observed, limits: tuple[float, float] | None) -> float:
-    """Root mean square error."""
-    return float(np.sqrt(_squares(model, held, limits).mean()))
+def _squares(models: Sequence[Model], folds: Sequence[Fold], limits: Limits) -> np.ndarray:
+    """(N,) squared errors at the held-out entries of all folds."""
+    found = []
+    for fold, model in zip(folds, models, strict=True):
+        predicted = _clipped(model.at(fold.held.rows, fold.held.columns), limits)
+        found.append((fold.held.values - predicted) ** 2)
+    return np.concatenate(found)
 
 
-def _errors_by_rank(model: Model, held: Observed, limits: tuple[float, float] | None) -> np.ndarray:
-    """(k + 1,) root mean square errors of the biases with the first 0, …, k terms."""
-    part = model.part
-    predicted = model.biases.at(held.rows, held.columns)
-    errors = [np.sqrt(np.mean((held.values - _clipped(predicted, limits)) ** 2))]
-    for u, d, v in zip(part.left.T, part.values, part.right.T, strict=True):
-        predicted = predicted + d * u[held.rows] * v[held.columns]
-        errors.append(np.sqrt(np.mean((held.values - _clipped(predicted, limits)) ** 2)))
-    return np.array(errors)
+def _errors_by_rank(models: Sequence[Model], folds: Sequence[Fold], limits: Limits) -> np.ndarray:
+    """(k + 1,) root mean square errors of the biases with the first 0, …, k terms.
+
+    A fold with fewer terms than the others keeps all of them.
+    """
+    sums = np.zeros(max(model.part.rank for model in models) + 1)
+    for fold, model in zip(folds, models, strict=True):
+        held, part = fold.held, model.part
+        predicted = model.biases.at(held.rows, held.columns)
+        squares = [np.sum((held.values - _clipped(predicted, limits)) ** 2)]
+        for u, d, v in zip(part.left.T, part.values, part.right.T, strict=True):
+            predicted = predicted + d * u[held.rows] * v[held.columns]
+            squares.append(np.sum((held.values - _clipped(predicted, limits)) ** 2))
+        sums += np.pad(squares, (0, len(sums) - len(squares)), mode="edge")
+    return np.asarray(np.sqrt(sums / sum(len(fold.held) for fold in folds)))
 
 
-def _interpolated(steps: list[Step], chosen: int, rank: int) -> float:
+def _interpolated(steps: list[PathStep], chosen: int, rank: int) -> float:
     """Where a parabola through the error at the chosen λ and its neighbours is least, in log λ."""
     if chosen + 1 >= len(steps):
         return steps[chosen].penalty

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from schmidt.completion.biases import Biases, refit_columns, refit_rows
-from schmidt.completion.model import LowRank, Model
+from schmidt.completion.model import Biases, LowRank, Model, refit_columns, refit_rows
 from schmidt.completion.observed import Observed
 
 
@@ -154,7 +153,7 @@ def gradient_norm(x: Observed, biases: Biases, *, rounds: int = 30, seed: int = 
     By ``rounds`` steps of block power iteration with two columns; a lower bound, near enough.
     """
     e = x.matrix(Model(biases, LowRank.zero(x.shape)).residual(x))
-    block = np.random.default_rng(seed).standard_normal((x.shape[1], 2))
+    block = x.normals(1, 2, seed)
     size = 0.0
     for _ in range(rounds):
         q, _ = np.linalg.qr(block)
@@ -163,7 +162,7 @@ def gradient_norm(x: Observed, biases: Biases, *, rounds: int = 30, seed: int = 
     return size
 
 
-def widen(x: Observed, model: Model, penalty: float, extra: int, rng: np.random.Generator) -> Model:
+def widen(x: Observed, model: Model, penalty: float, extra: int, seed: int) -> Model:
     """The model with the directions added in which the residual exceeds λ; at most ``extra``.
 
     At the minimum of (1) no singular value of the residual exceeds λ. Two steps of subspace
@@ -175,7 +174,7 @@ def widen(x: Observed, model: Model, penalty: float, extra: int, rng: np.random.
     if extra <= 0:
         return model
     e = x.matrix(model.residual(x))
-    block = rng.standard_normal((x.shape[1], extra))
+    block = x.normals(1, extra, seed)
     for _ in range(2):
         block = _orthonormal_beside(e.T @ (e @ block), part.right)
     wider = LowRank(

@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """A candidate, its ridge, and the factors (L,) that its modes are to be multiplied with."""
 
     candidate: int
@@ -68,7 +68,7 @@ class Verdict:
         alone: there is only one part, and it has both chosen and judged.
     """
 
-    choice: Choice
+    choice: Selection
     values: np.ndarray
     errors: np.ndarray
     score: float
@@ -103,15 +103,15 @@ def judge(candidates: Sequence[Candidate], mass: Sequence[float], *, simple: boo
 
 def choose(
     candidates: Sequence[Candidate], mass: Sequence[float], subset: list[int], *, simple: bool
-) -> Choice:
+) -> Selection:
     """The best of all candidates and ridges on some of the parts."""
-    best: list[Choice] = []
+    best: list[Selection] = []
     for index, candidate in enumerate(candidates):
-        here: list[Choice] = []
+        here: list[Selection] = []
         for ridge in candidate.solutions:
             together = candidate.together(subset, mass, ridge)
             factors = together.factors()
-            here.append(Choice(index, ridge, factors, together.h_score(factors)))
+            here.append(Selection(index, ridge, factors, together.h_score(factors)))
         best.append(max(here, key=lambda c: c.score))
     top = max(best, key=lambda c: c.score)
     if not simple or top.candidate == 0:

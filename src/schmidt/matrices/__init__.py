@@ -1,12 +1,10 @@
 """Matrices: the best rank-k approximation with a certificate, and what is built on it."""
 
-from schmidt.matrices.certificate.certificate import Certificate
 from schmidt.matrices.nystrom import nystrom
-from schmidt.matrices.solvers.krylov import NotConvergedError
+from schmidt.matrices.solvers.triplets import NotConvergedError
 from schmidt.matrices.svd import ToleranceError, svd
 
 __all__ = [
-    "Certificate",
     "NotConvergedError",
     "ToleranceError",
     "nystrom",

@@ -66,16 +66,25 @@ def compress(
     planes = image.reshape(*image.shape[:2], -1).astype(float)
     channels = [planes[:, :, c] for c in range(planes.shape[2])]
     if ranks is None:
-        found = [svd(plane, energy=energy, accuracy=1e-9) for plane in channels]
-        ranks = [max(f.rank for f in found)]
+        full = [plane for plane in channels if plane.any()]
+        needed = [svd(plane, energy=energy, accuracy=1e-9).rank for plane in full]
+        ranks = [max(needed, default=1)]
     elif not ranks or min(ranks) < 1 or max(ranks) > min(image.shape[:2]):
         m, n = image.shape[:2]
         raise ValueError(f"ranks must lie between 1 and min(m, n) = {min(m, n)}, got {list(ranks)}")
-    found = [svd(plane, rank=max(ranks), accuracy=1e-9) for plane in channels]
+    found = [_terms(plane, max(ranks)) for plane in channels]
     versions = [_version(image, channels, found, k) for k in ranks]
     if min(image.shape[:2]) <= ALL:
         return versions, [scipy.linalg.svdvals(plane) for plane in channels]
     return versions, [np.asarray(f.values) for f in found]
+
+
+def _terms(plane: np.ndarray, rank: int) -> Factorization:
+    """The leading triplets of a channel; an empty one has zeros."""
+    if plane.any():
+        return svd(plane, rank=rank, accuracy=1e-9)
+    m, n = plane.shape
+    return Factorization(np.eye(m, rank), np.zeros(rank), np.eye(n, rank))
 
 
 def _version(
@@ -86,10 +95,7 @@ def _version(
     m, n = image.shape[:2]
     whole = sum(float(np.square(plane).sum()) for plane in channels)
     kept = sum(float(np.square(f.values[:k]).sum()) for f in found)
-    masses = [
-        float(f.values[:k].sum()) / (float(f.values.sum()) / max(f.certificate.mass[0], 1e-300))
-        for f in found
-    ]
+    masses = [_mass(f, k) for f in found]
     return Compressed(
         rank=k,
         image=picture,
@@ -99,6 +105,14 @@ def _version(
         mass=min(masses),
         psnr=psnr(image, picture),
     )
+
+
+def _mass(found: Factorization, k: int) -> float:
+    """A lower bound of the share of Σσ that the first k terms have."""
+    kept, all_kept = float(found.values[:k].sum()), float(found.values.sum())
+    if found.certificate is None or all_kept == 0:
+        return 1.0
+    return kept / all_kept * found.certificate["mass"].low
 
 
 def psnr(image: np.ndarray, other: np.ndarray) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from schmidt.arrays import refuse_masked
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.svd import svd
@@ -53,6 +54,7 @@ class Extension:
     flipped: bool = False
 
     def __call__(self, x: Any) -> np.ndarray:
+        refuse_masked(x)
         x = np.asarray(x)
         values = self.kernel(self.points, x).T if self.flipped else self.kernel(x, self.points)
         return np.asarray(values) @ self.coefficients
@@ -103,6 +105,8 @@ def nystrom(
 
     Cost: s kernel columns and O(N s²); a new point costs s kernel values.
     """
+    refuse_masked(X)
+    refuse_masked(Y)
     X = np.asarray(X)
     if len(X) == 0:
         raise ValueError("there are no points")

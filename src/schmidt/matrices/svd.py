@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from schmidt.arrays import exact_arithmetic
+from schmidt.certificate import FAILURE, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certificate.certificate import Certificate
-from schmidt.matrices.certificate.certify import certify
+from schmidt.matrices.certify import COMPLETENESS, certify, prove
+from schmidt.matrices.certify import in_units as certificate_in_units
+from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.choice import SOLVERS, solve
-from schmidt.matrices.solvers.krylov import NotConvergedError
-from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.centred import centred
-from schmidt.matrices.sources.source import Source
-from schmidt.matrices.sources.units import in_units
+from schmidt.matrices.solvers.krylov import advance
+from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
+from schmidt.matrices.sources.source import Source, in_units, tall
+from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
 
+TABLE = {
+    "accuracy": Number(0, 1, open="both"),
+    "solver": Choice("auto", *SOLVERS),
+    "seed": SEED,
+    "completeness": Number(0, 1, open="low"),
+    "strict": FLAG,
+}
+ROUNDS = 24
+"""Times that something may be found to be missing."""
 FIRST = 32
 """Triplets to begin with where the rank is not given."""
 
@@ -46,12 +58,13 @@ def svd(
     preconditioner: Any = None,
     accuracy: float = 1e-6,
     seed: int = 0,
+    completeness: float = COMPLETENESS,
     strict: bool = False,
 ) -> Factorization:
     """The best approximation of a matrix by one of low rank, and how good it is.
 
     ``U, s, Vh = schmidt.svd(A, rank=10)`` unpacks as numpy's does; ``.certificate`` is the
-    :class:`~schmidt.matrices.Certificate`.
+    :class:`~schmidt.certificate.Certificate`.
 
     Args:
         A: (m, n), real or complex: a numpy array, a tensor on any device, a scipy sparse matrix, a
@@ -72,6 +85,8 @@ def svd(
         preconditioner: for LOBPCG: (n, b) → (n, b), a matrix or an operator; implies it.
         accuracy: aimed-at relative error of the singular values.
         seed: of all random columns. Signs and results do not depend on it beyond ``accuracy``.
+        completeness: ``met`` needs a proof that no singular value above (1 + completeness) s_k was
+            missed, which fails with probability 1e-6 at most. Smaller numbers cost more products.
         strict: raise where the certificate does not prove what was asked for.
 
     Returns:
@@ -88,24 +103,65 @@ def svd(
     certificate adds 3 with 8 columns.
     """
     rule = rank_rule(rank, tol, energy, mass, norm)
-    if not 0 < accuracy < 1:
-        raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
-    if solver != "auto" and solver not in SOLVERS:
-        raise ValueError(f"solver must be auto or one of {', '.join(SOLVERS)}, got {solver!r}")
-    with torch.no_grad():
-        source = in_units(centred(source_of(A, rank or FIRST, seed), center, scale))
-        _check_rank(rule, source)
+    check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
+    check(TABLE, completeness=completeness, strict=strict)
+    with exact_arithmetic():
+        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
+        _check_rank(rule, given)
+        source = tall(given)
         settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy, "seed": seed}
-        found, k = _search(source, rule, solver, preconditioner, accuracy, seed)
-        sharp = None
-        if rule.kind == "tol" and rule.norm != "fro":
-            sharp = rule.amount * float(found.values[0])
-        # other random columns than the solver's
-        certificate = certify(source, found, k, rule, seed=_other(seed), sharp=sharp)
-        result = _result(source, found.truncate(k), certificate, {**settings, **found.settings})
+        found, k, proof = _complete(
+            source, rule, solver, preconditioner, accuracy, seed, completeness
+        )
+        certificate = certify(source, found, k, rule, proof, completeness)
+        kept = found.truncate(k) if source is given else found.truncate(k).adjoint
+        settings |= {**found.settings, "completeness": proof.way}
+        result = _result(given, kept, certificate, settings)
     if strict and not certificate.met:
-        raise ToleranceError(_unmet(rule, certificate), result)
+        raise ToleranceError(_unmet(rule, result.certificate), result)
     return result
+
+
+def _complete(
+    source: Source,
+    rule: RankRule,
+    solver: str,
+    preconditioner: Any,
+    accuracy: float,
+    seed: int,
+    completeness: float,
+) -> tuple[Triplets, int, Proof]:
+    """Triplets that satisfy the rule, how many of them, and the proof that none was missed.
+
+    What a proof finds to be missing goes into the Krylov space, which goes on. Every round has its
+    own random columns, and a failure that is half of the last one's.
+    """
+    found, k = _search(source, rule, solver, preconditioner, accuracy, seed)
+    for round_ in range(ROUNDS):
+        # other random columns than the solver's
+        proof = prove(
+            source,
+            found,
+            k,
+            rule,
+            seed=_other(seed, round_),
+            completeness=completeness,
+            failure=FAILURE / 2 ** (round_ + 1),
+            accuracy=accuracy,
+        )
+        space = found.space
+        if proof.missed is None or space is None or space.full:
+            break
+        # more copies than the block holds may be there
+        more = torch.cat([proof.missed, space.fresh(space.block * 2**round_)], 1)
+        space.grow(more)
+        try:
+            found = advance(space, len(found.values), accuracy=accuracy)
+        except NotConvergedError:
+            break
+        found, k = _search(source, rule, solver, preconditioner, accuracy, seed, found)
+    spent = sum(FAILURE / 2 ** (j + 1) for j in range(round_ + 1))
+    return found, k, replace(proof, failure=spent if proof.failure else 0.0)
 
 
 def _search(
@@ -115,20 +171,29 @@ def _search(
     preconditioner: Any,
     accuracy: float,
     seed: int,
+    start: Triplets | None = None,
 ) -> tuple[Triplets, int]:
     """Triplets, and how many of them satisfy the rule: more and more until they do."""
     small, most = source.small, source.most
     wanted = min(int(rule.amount) if rule.kind == "rank" else FIRST, most)
+    found = start
     while True:
         failure = None
-        try:
-            found = solve(
-                source, wanted, solver, preconditioner=preconditioner, accuracy=accuracy, seed=seed
-            )
-        except NotConvergedError as error:
-            if rule.kind == "rank" or error.found is None:
-                raise
-            found, failure = error.found, error  # those may be enough
+        if found is None or len(found.values) < wanted:
+            try:
+                found = solve(
+                    source,
+                    wanted,
+                    solver,
+                    preconditioner=preconditioner,
+                    accuracy=accuracy,
+                    seed=seed,
+                    start=found,
+                )
+            except NotConvergedError as error:
+                if rule.kind == "rank" or error.found is None:
+                    raise
+                found, failure = error.found, error  # those may be enough
         known = found.values if found.spectrum is None else found.spectrum
         s = known.double().cpu().numpy()
         # what is left has any rank, as long as the triplets are not exact
@@ -139,7 +204,7 @@ def _search(
             raise failure
         if len(found.values) >= most:
             return found, len(found.values)
-        wanted = min(max(2 * wanted, k or 0), most)
+        wanted = min(max(2 * len(found.values), wanted, k or 0), most)
 
 
 def _check_rank(rule: RankRule, source: Source) -> None:
@@ -151,9 +216,9 @@ def _check_rank(rule: RankRule, source: Source) -> None:
         rule.choose(np.ones(1), None, 1)  # raises, and says why
 
 
-def _other(seed: int) -> int:
-    """A seed for columns that are independent of those of ``seed``."""
-    return int(np.random.SeedSequence([seed, 1]).generate_state(1, np.uint64)[0] >> 1)
+def _other(seed: int, number: int) -> int:
+    """Seeds for columns that are independent of those of ``seed``, and of one another."""
+    return int(np.random.SeedSequence([seed, 1 + number]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _result(
@@ -167,16 +232,20 @@ def _result(
         source.give_left(left, kept.values, right),
         source.give(kept.values * source.unit),
         source.give(right),
-        certificate=certificate.in_units(source.unit),
+        certificate=certificate_in_units(certificate, source.unit),
         settings=settings,
     )
 
 
 def _unmet(rule: RankRule, c: Certificate) -> str:
-    if rule.kind == "mass":
-        known = f"the share kept lies between {c.mass[0]:.4g} and {c.mass[1]:.4g}"
+    if rule.kind == "rank":
+        known = c.notes[0]
+    elif rule.kind == "mass":
+        known = f"the share kept lies between {c['mass'].low:.4g} and {c['mass'].high:.4g}"
     elif rule.tail_energy is not None:
-        known = f"‖A − A_k‖_F is at most {c.frobenius:.3g} (‖A‖_F is {c.norm:.3g})"
+        known = f"‖A − A_k‖_F is at most {c['frobenius'].high:.3g} (‖A‖_F is {c['norm'].high:.3g})"
     else:
-        known = f"‖A − A_k‖₂ lies between {c.spectral_lower:.3g} and {c.spectral:.3g}"
-    return f"{rule} is not proven: {known}"
+        low, high = c["spectral"].low, c["spectral"].high
+        known = f"‖A − A_k‖₂ lies between {low:.3g} and {high:.3g}"
+    more = [note for note in c.notes if "could not be established" in note and note != known]
+    return f"{rule} is not proven: {'; '.join([known, *more])}"

@@ -27,6 +27,7 @@ from schmidt.operators.measures import (
 from schmidt.operators.methods import (
     GHA,
     Batch,
+    DivergedError,
     Method,
     NestedLowRank,
     NeuralEF,
@@ -51,7 +52,6 @@ from schmidt.operators.networks import (
 from schmidt.operators.nystrom import nystrom
 from schmidt.operators.ritz import (
     BoxSpace,
-    Certificate,
     CoulombSpace,
     EuclideanSpace,
     NormalSpace,
@@ -66,7 +66,7 @@ from schmidt.operators.ritz import (
     galerkin,
     train_trunk,
 )
-from schmidt.operators.run import DivergedError, Run
+from schmidt.operators.run import Run
 from schmidt.operators.soap import SOAP
 from schmidt.operators.spectrum import Functions, NotSelfAdjointError, Spectrum, spectrum
 from schmidt.operators.training import Training
@@ -80,7 +80,6 @@ __all__ = [
     "BoundedInputs",
     "BoxMask",
     "BoxSpace",
-    "Certificate",
     "ConvectionDiffusion",
     "CoulombSpace",
     "Data",

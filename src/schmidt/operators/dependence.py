@@ -11,7 +11,7 @@ from schmidt.arrays import tensor
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Points
-from schmidt.operators.pairs import GivenPairs, PairSampler, checked_pairs
+from schmidt.operators.pairs import GivenPairs, LoaderPairs, PairSampler, checked_pairs
 
 LEAST_TO_PART = 8
 """Pairs; of fewer, no half can judge the other."""
@@ -54,6 +54,7 @@ class Dependence(Form):
         self.draw: PairSampler = pairs if callable(pairs) else GivenPairs(*pairs)
         self.held_out = None if held_out is None else GivenPairs(*held_out)
         self.centred, self.biased = centred, biased
+        self.repeatable = not _has_loader(self.draw)
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
         x, y, *weight = self.draw(n, generator)
@@ -96,6 +97,12 @@ class Dependence(Form):
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return torch.tensordot(weight, values, dims=1)
+
+
+def _has_loader(draw: Any) -> bool:
+    """Whether pairs come from a loader, whose randomness is its own."""
+    inside = getattr(draw, "pairs", None)
+    return isinstance(draw, LoaderPairs) or (inside is not None and _has_loader(inside))
 
 
 def _sample(x: Tensor, y: Tensor, weight: Tensor | None) -> Sample:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from schmidt.identity import Described
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Measure, Points
 
@@ -55,7 +56,7 @@ def inner(u: Tensor, v: Tensor, weight: Tensor) -> Tensor:
     return weighted.T @ v.reshape(-1, v.shape[-1])
 
 
-class Form(ABC):
+class Form(Described, ABC):
     """T : L²(X, μ) → L²(Y, ν). Subclasses write :meth:`sample`, :meth:`matrix` and perhaps more.
 
     Forms are combined by plain Python operators: ``T + 16.0`` adds 16 times the identity,
@@ -69,6 +70,8 @@ class Form(ABC):
         self_adjoint: True if known, False if known not to be, None if it is to be measured.
         one_space: whether f and g are functions on one space.
         additive: whether :meth:`matrix` is a sum over points, so that points may come in chunks.
+        repeatable: whether the same generator draws the same points again; False where randomness
+            comes from elsewhere, as from a loader.
         solving_points: random points for a closed-form solution, where there is no quadrature.
     """
 
@@ -77,6 +80,7 @@ class Form(ABC):
     self_adjoint: bool | None = None
     one_space: bool = True
     additive: bool = True
+    repeatable: bool = True
     solving_points: int = 2**13
 
     @abstractmethod
@@ -170,6 +174,7 @@ class _Derived(Form):
         self.self_adjoint = base.self_adjoint
         self.one_space = base.one_space
         self.additive = base.additive
+        self.repeatable = base.repeatable
         self.solving_points = base.solving_points
 
     def sample(self, n: int, generator: torch.Generator) -> Sample:
@@ -208,7 +213,7 @@ class _Scaled(_Derived):
 class _Shifted(_Derived):
     """T + c: adds c⟨g|f⟩, so f and g must meet at the same points (paper, E.1.2)."""
 
-    def __init__(self, base: Form, shift: float) -> None:
+    def __init__(self, base: Form, shift: float | Tensor) -> None:
         super().__init__(base)
         self.shift = shift
 
@@ -218,7 +223,7 @@ class _Shifted(_Derived):
 
     @property
     def offset(self) -> float:
-        return self.base.offset + self.shift
+        return self.base.offset + float(self.shift)
 
     def _check(self, sample: Sample) -> None:
         if not sample.shared:
@@ -237,6 +242,11 @@ class _Shifted(_Derived):
         return self.base.action(f, sample) + self.shift * f.value
 
 
+def shifted(form: Form, shift: float | Tensor) -> Form:
+    """T + shift; the shift may be a tensor of no axes, which stays on its device."""
+    return _Shifted(form, shift)
+
+
 class _Sum(_Derived):
     def __init__(self, first: Form, second: Form) -> None:
         super().__init__(first)
@@ -244,6 +254,7 @@ class _Sum(_Derived):
         self.order = max(first.order, second.order)
         self.left_order = max(first.orders()[1], second.orders()[1])
         self.additive = first.additive and second.additive
+        self.repeatable = first.repeatable and second.repeatable
         both = {first.self_adjoint, second.self_adjoint}
         self.self_adjoint = True if both == {True} else None
         if not _same_points(first, second):

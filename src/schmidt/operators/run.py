@@ -1,29 +1,48 @@
-"""One training run, step by step: the state of networks, averages, optimizer and points."""
+"""One training run: made ready, checked, stepped, saved and loaded."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from schmidt import identity
 from schmidt.operators import checkpoint, methods
+from schmidt.operators.checkpoint import Evidence, Progress
 from schmidt.operators.form import Form, Sample
-from schmidt.operators.jet import Derivatives, Exact, Jet
-from schmidt.operators.measures import Points
-from schmidt.operators.methods import Batch, DivergedError, Method
+from schmidt.operators.jet import Derivatives, Exact, Hutchinson
+from schmidt.operators.methods import Batch, Method
 from schmidt.operators.ritz.in_span import rescale, start_networks
-from schmidt.operators.spectrum import double, moments, rayleigh_ritz, require_self_adjoint
+from schmidt.operators.spectrum import double, overlaps, rayleigh_ritz, require_self_adjoint
+from schmidt.operators.step import Outcome, State, Step, compiled, evaluator, with_shift
 from schmidt.operators.training import Training
+from schmidt.parameters import Kind, check
+
+PARAMETERS = {
+    "form": Kind((Form,), "a Form"),
+    "right": Kind((nn.Module,), "a network, torch.nn.Module"),
+    "left": Kind((nn.Module,), "a network, torch.nn.Module", none=True),
+    "method": Kind((str, Method), "the name of a method or a Method"),
+    "training": Kind((Training,), "a Training", none=True),
+}
+
+NO_SETTING = ("params", "lr", "initial_lr")
+"""Of an optimizer's groups: the parameters themselves, and a rate that the schedule sets."""
 
 
 class Run:
-    """The state of one training run; arguments as for :func:`schmidt.operators.fit`."""
+    """The state of one training run; arguments as for :func:`schmidt.operators.fit`.
+
+    Attributes:
+        state: networks, averages, method, optimizer: what :attr:`core` changes step by step.
+        core: the step.
+        generator: of the points.
+    """
 
     def __init__(
         self,
@@ -35,6 +54,7 @@ class Run:
         derivatives: Derivatives | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
+        check(PARAMETERS, form=form, right=right, left=left, method=method, training=training)
         self.form = form
         self.training = training = training or Training()
         self.derivatives = derivatives or Exact()
@@ -51,8 +71,8 @@ class Run:
             k: copy.deepcopy(v).requires_grad_(False).eval() for k, v in self.networks.items()
         }
         self.generator = torch.Generator().manual_seed(training.seed)
-        self.modes = modes = self._check_networks()
-        self.method = methods.method(method, modes) if isinstance(method, str) else method
+        self.modes, self.outputs = self._check_networks()
+        chosen = methods.method(method, self.modes) if isinstance(method, str) else method
         named = {
             f"{side}.{name}": p
             for side, network in self.networks.items()
@@ -60,27 +80,51 @@ class Run:
             if p.requires_grad
         }
         # once each: two networks may have a part in common
-        self.parameters = list({id(p): p for p in named.values()}.values())
-        if not self.parameters:
+        parameters = list({id(p): p for p in named.values()}.values())
+        if not parameters:
             raise ValueError("the network has no trainable parameters")
         probe = self._draw(training.batch // 2, torch.Generator().manual_seed(0))
-        self.method.prepare(form, self._evaluated([probe])[0], named)
-        self.optimizer = training.make_optimizer(self.parameters)
+        evaluate = evaluator(
+            form,
+            self.derivatives,
+            evd=left is None,
+            shared=probe.shared,
+            graph_of_action=chosen.graph_of_action,
+        )
+        chosen.prepare(form, evaluate(self.networks, [probe])[0], named)
+        optimizer = training.make_optimizer(parameters)
+        self.state = State(self.networks, self.averaged, parameters, chosen, optimizer)
+        self.core = Step(form, training, evaluate)
         self.extra_shift = self._needed_shift()
-        optimizer = training.optimizer
+        given_settings = dict(settings or {})
         self.settings = {
             **asdict(training),
-            "optimizer": optimizer if isinstance(optimizer, str) else _name(optimizer),
+            "optimizer": _name(training.optimizer),
             "method": method if isinstance(method, str) else type(method).__name__,
-            **{f"method_{name}": value for name, value in self.method.settings.items()},
-            "modes": modes,
+            **{f"method_{name}": value for name, value in chosen.settings.items()},
+            "modes": self.modes,
             "device": str(training.device),
             "dtype": str(self.dtype).removeprefix("torch."),
-            "parameters": sum(p.numel() for p in self.parameters),
-            **(settings or {}),
+            "parameters": sum(p.numel() for p in parameters),
+            **given_settings,
         }
+        self._given = identity.plain_settings(given_settings)
+        self._known: Evidence | None = None
 
-    def _check_networks(self) -> int:
+    @property
+    def method(self) -> Method:
+        return self.state.method
+
+    @property
+    def extra_shift(self) -> float:
+        """The multiple of the identity that training starts with."""
+        return self.core.extra_shift
+
+    @extra_shift.setter
+    def extra_shift(self, value: float) -> None:
+        self.core = with_shift(self.core, value)
+
+    def _check_networks(self) -> tuple[int, tuple[int, ...]]:
         right, left = self.networks["right"], self.networks.get("left")
         probe = self._draw(64, torch.Generator().manual_seed(0))
         shapes = []
@@ -113,7 +157,7 @@ class Run:
                 dtype=self.dtype,
                 device=self.training.device,
             )
-        return shapes[0][0]
+        return shapes[0][0], shapes[0][1:]
 
     def _draw(self, n: int, generator: torch.Generator) -> Sample:
         return self.form.sample(n, generator).to(self.training.device, self.dtype)
@@ -135,7 +179,7 @@ class Run:
             return given
         sample = self.form.sample(2048, torch.Generator().manual_seed(0)).to("cpu", torch.float64)
         start = double(self.networks["right"])
-        found = moments(self.form, start, None, sample, self.derivatives)
+        found = overlaps(self.form, start, None, sample, self.derivatives)
         if not bool(found.pi.isfinite().all()):
             return 0.0  # the first step will say what is wrong
         values = rayleigh_ritz(found, True, 1e-4)[0]
@@ -155,119 +199,129 @@ class Run:
             rescale(network, norms.to(self.dtype).to(self.training.device))
             self.averaged[name].load_state_dict(network.state_dict())
 
+    def draw(self) -> tuple[Sample, Sample]:
+        """Two independent halves of a batch."""
+        half = self.training.batch // 2
+        return self._draw(half, self.generator), self._draw(half, self.generator)
+
     def batches(self) -> tuple[Batch, Batch]:
         """Two independent halves, the networks evaluated on both at once."""
-        samples = [self._draw(self.training.batch // 2, self.generator) for _ in range(2)]
-        first, second = self._evaluated(samples)
+        first, second = self.core.evaluate(self.networks, self.draw())
         return first, second
 
-    def _evaluated(self, samples: list[Sample]) -> list[Batch]:
-        shared = samples[0].shared
-        right, left = self.networks["right"], self.networks.get("left")
-        order, left_order = self.form.orders()
-        if left is None and shared and self.method.graph_of_action:
-            f = self._jets(right, [s.x for s in samples], order)
-            g = [jet.lower(left_order) for jet in f]
-        elif left is None and shared:
-            g = self._jets(right, [s.x for s in samples], left_order)
-            f = g
-            if order == 2:  # T f enters detached: no graph through its second derivatives
-                with torch.no_grad():
-                    f = self._jets(right, [s.x for s in samples], order)
-        else:
-            f = self._jets(right, [s.x for s in samples], order)
-            g = self._jets(left or right, [s.y for s in samples], left_order)
-        return [Batch(*parts, left is None) for parts in zip(samples, f, g, strict=True)]
+    def compile(self) -> None:
+        """Compile the step, if the settings say so; the points it is recorded on are others."""
+        how = self.training.compiled
+        if how is None:
+            return
+        generator = torch.Generator().manual_seed(0)
+        half = self.training.batch // 2
+        like = self._draw(half, generator), self._draw(half, generator)
+        self.core = compiled(self.core, self.state, like, how)
 
-    def _jets(self, network: nn.Module, points: list[Points], order: int) -> list[Jet]:
-        x = torch.cat([p.x for p in points])
-        return self.derivatives(network, x, order).split([len(p) for p in points])
+    def step(self) -> Outcome:
+        """One step on fresh points."""
+        return self.core(self.state, self.draw())
 
-    def step(self, step: int) -> tuple[Form, Batch, Batch]:
-        """One step of the optimizer and of the average; returns what it was computed from."""
-        rate = self.training.learning_rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        shift = self.extra_shift * self.training.annealing(step)
-        form = self.form + shift if shift else self.form
-        first, second = self.batches()
-        try:
-            surrogate = self.method.surrogate(form, first, second)
-        except DivergedError as error:
-            raise DivergedError(f"step {step}: {error}") from None
-        self.optimizer.zero_grad(set_to_none=True)
-        surrogate.backward()
-        limit = self.training.clip if self.training.clip is not None else math.inf
-        norm = nn.utils.clip_grad_norm_(self.parameters, limit)
-        if not bool(torch.isfinite(norm)):
-            raise DivergedError(f"step {step}: {self._cause(first, second)}")
-        self.optimizer.step()
-        for name, network in self.networks.items():
-            average: list[Tensor] = list(self.averaged[name].parameters())
-            # a short memory at first, or the initial values would linger in the average
-            decay = min(self.training.ema, (1 + step) / (10 + step))
-            torch._foreach_lerp_(average, [p.detach() for p in network.parameters()], 1 - decay)
-            pairs = zip(self.averaged[name].buffers(), network.buffers(), strict=True)
-            for mine, current in pairs:
-                mine.copy_(current)
-        return form, first, second
-
-    def _cause(self, first: Batch, second: Batch) -> str:
-        for batch in (first, second):
-            for points in (batch.sample.x, batch.sample.y):
-                if not bool(points.weight.isfinite().all()):
-                    return "sample weights are NaN or Inf; does the proposal density vanish there?"
-            if not bool(batch.f.value.isfinite().all()):
-                return (
-                    "the network's values are NaN or Inf; lower the learning rate, lengthen the "
-                    "warm-up, or set clip=1.0"
-                )
-            if batch.f.value.abs().max() > 1e12:
-                return "the functions grew without bound; lower the learning rate or set clip=1.0"
-            if not bool(batch.f.streams.isfinite().all()):
-                return (
-                    "derivatives of the network are NaN or Inf; lower the learning rate, or is it "
-                    "not differentiable somewhere?"
-                )
-            pi = self.form.matrix(batch.g.detach(), batch.f.detach(), batch.sample)
-            if not bool(pi.isfinite().all()):
-                return "⟨g|Tf⟩ is NaN or Inf: a potential or kernel is not finite at some point"
-        return "the gradient is NaN or Inf; lower the learning rate or set clip=1.0"
-
-    def entry(
-        self, at: checkpoint.Progress, form: Form, first: Batch, second: Batch
-    ) -> dict[str, Any]:
+    def entry(self, at: Progress, outcome: Outcome) -> dict[str, Any]:
         """What the history keeps of a step."""
-        shift = self.extra_shift * self.training.annealing(at.step - 1)
-        values = self.method.values(form, first, second).tolist()
+        shift = self.core.shift(at.step - 1)
+        first, second = outcome.batches or self.core.evaluate(self.networks, outcome.samples)
+        values = self.method.values(outcome.form, first, second).tolist()
         return {
             "step": at.step,
             "seconds": at.seconds,
             "lr": self.training.learning_rate(at.step - 1),
             "shift": shift,
-            "objective": float(self.method.objective(form, first, second)),
+            "objective": float(self.method.objective(outcome.form, first, second)),
             "values": [float(f"{v - shift:.6g}") for v in values],
         }
 
-    def save(self, directory: Path, at: checkpoint.Progress) -> None:
+    def save(self, directory: Path, at: Progress) -> None:
         """Write a checkpoint."""
+        self.core.require_finite(self.state)
+        gradient = checkpoint.gradient_evidence(
+            self.form, self.networks, self.method, self._probing
+        )
         checkpoint.write(
-            directory, at, self.settings, self._parts(), self.optimizer, self.generator
+            directory,
+            at,
+            self._evidence(gradient),
+            self.settings,
+            self._parts(),
+            self.state.optimizer,
+            self.generator,
         )
 
-    def load(self, directory: Path) -> checkpoint.Progress:
-        """Take everything from a checkpoint, if there is one."""
-        if not checkpoint.exists(directory):
-            return self.start()
-        at = checkpoint.read(
-            directory, self.settings, self._parts(), self.optimizer, self.generator
+    def load(self, directory: Path) -> Progress:
+        """Take everything from a checkpoint.
+
+        Raises:
+            DamagedFileError: files missing or altered.
+            ValueError: it is that of another run, or of more steps than are asked for.
+        """
+        saved = checkpoint.read(directory)
+        self._evidence(None).require_same(saved.evidence, directory)
+        parts = self._parts()
+        gradient = checkpoint.gradient_evidence(
+            self.form,
+            self.networks,
+            self.method,
+            self._probing,
+            {name: saved.state(name) for name in parts},
         )
+        self._evidence(gradient).require_same(saved.evidence, directory)
+        at = saved.progress
+        if at.step > self.training.steps:
+            raise ValueError(
+                f"the run in {directory} has done {at.step} steps, more than steps="
+                f"{self.training.steps}: ask for more, or start in another directory"
+            )
+        saved.restore(parts, self.state.optimizer, self.generator)
+        checkpoint.remove_orphans(directory, saved.file)
+        self.state.step = at.step
         self.extra_shift = at.extra_shift
         return at
 
-    def start(self) -> checkpoint.Progress:
+    def start(self) -> Progress:
         """The progress of a run that has not begun."""
-        return checkpoint.Progress(extra_shift=self.extra_shift)
+        return Progress(extra_shift=self.extra_shift)
+
+    @property
+    def _probing(self) -> Derivatives:
+        """Derivatives that draw nothing at random."""
+        return Exact() if isinstance(self.derivatives, Hutchinson) else self.derivatives
+
+    def _evidence(self, gradient: dict[str, Any] | None) -> Evidence:
+        if self._known is None:
+            groups = [
+                {k: identity.describe(v) for k, v in group.items() if k not in NO_SETTING}
+                for group in self.state.optimizer.param_groups
+            ]
+            shapes = {
+                side: {k: list(v.shape) for k, v in network.state_dict().items()}
+                for side, network in self.networks.items()
+            }
+            exact = {
+                "training": self.training.compared,
+                "dtype": str(self.dtype).removeprefix("torch."),
+                "optimizer": {"class": type(self.state.optimizer).__name__, "groups": groups},
+                "method": {"class": type(self.method).__name__} | self.method.settings,
+                "derivatives": identity.describe(self.derivatives),
+                "network": shapes,
+                "data": identity.data_of(self.form),
+                "settings": self._given,
+            }
+            self._known = Evidence(
+                exact=identity.plain_settings(exact),
+                operator=checkpoint.operator_evidence(self.form, self.outputs),
+                described={
+                    "operator": identity.describe(self.form),
+                    "method": identity.describe(self.method.settings),
+                    "network": identity.describe(self.networks),
+                },
+            )
+        return replace(self._known, gradient=gradient)
 
     def _parts(self) -> dict[str, checkpoint.Stateful]:
         averaged = {f"averaged_{k}": v for k, v in self.averaged.items()}
@@ -285,5 +339,9 @@ def _refuse_stateful(network: nn.Module, order: int) -> None:
         )
 
 
-def _name(factory: Callable[..., Any]) -> str:
-    return getattr(factory, "__qualname__", type(factory).__name__)
+def _name(factory: str | Callable[..., Any]) -> str:
+    return (
+        factory
+        if isinstance(factory, str)
+        else getattr(factory, "__qualname__", type(factory).__name__)
+    )

@@ -66,7 +66,7 @@ def double(function: Function) -> Function:
 
 
 @torch.no_grad()
-def moments(
+def overlaps(
     form: Form,
     f: Function,
     g: Function | None,
@@ -164,7 +164,7 @@ def spectrum(
     """
     sample = (form.evaluation() if sample is None else sample).to("cpu", torch.float64)
     f, g = double(f), None if g is None else double(g)
-    m = moments(form, f, g, sample, derivatives)
+    m = overlaps(form, f, g, sample, derivatives)
     size_f, size_g = m.gram_f.diagonal().sqrt(), m.gram_g.diagonal().sqrt()
     norm = size_f * size_g
     normalised = method is not None and method.normalised
@@ -252,6 +252,10 @@ class Functions(nn.Module):
         """Values and derivatives, in the network's precision."""
         jet = Exact()(self.network, x.to(self._dtype()), order)
         return jet.mix(self.mix.to(jet.streams))
+
+    def select(self, chosen: Any) -> Functions:
+        """Some of the functions, by position."""
+        return Functions(self.network, self.mix[:, torch.as_tensor(chosen)])
 
     def truncate(self, k: int) -> Functions:
         return Functions(self.network, self.mix[:, :k])

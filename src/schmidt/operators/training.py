@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from schmidt.operators.soap import SOAP
+from schmidt.parameters import SEED, Choice, Kind, Number, check, suggestion
 
 OptimizerFactory = Callable[[Iterable[Tensor], float], Optimizer]
 
@@ -23,6 +25,35 @@ OPTIMIZERS: dict[str, OptimizerFactory] = {
 }
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+PARAMETERS = {
+    "steps": Number(1, whole=True),
+    "batch": Number(4, whole=True, advice="each of its two halves needs two points"),
+    "lr": Number(0, open="low"),
+    "warmup": Number(0, whole=True),
+    "ema": Number(0, 1, open="high"),
+    "clip": Number(0, open="low", none=True),
+    "extra_shift": Number(none=True),
+    "shift_until": Number(0, 1, open="low"),
+    "seed": SEED,
+    "device": Kind((str, torch.device), "a device such as 'cpu' or 'cuda'"),
+    "dtype": Choice(*DTYPES, none=True),
+    "log_every": Number(1, whole=True),
+    "checkpoint_every": Number(1, whole=True, none=True),
+    "checkpoint_seconds": Number(0, none=True),
+    "compiled": Choice("graphs", "inductor", none=True),
+}
+NOT_COMPARED = (
+    "steps",
+    "optimizer",
+    "device",
+    "dtype",
+    "log_every",
+    "checkpoint_every",
+    "checkpoint_seconds",
+    "compiled",
+)
+"""What a resumed run may change, or what is compared elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +79,11 @@ class Training:
         device: where to train, e.g. "cpu" or "cuda".
         dtype: "float32", "float64", or None for that of the network.
         log_every: steps between entries of the history.
-        checkpoint_every: steps between checkpoints, where a directory for them is given.
+        checkpoint_every: steps between checkpoints, where a directory for them is given; None: by
+            time alone.
+        checkpoint_seconds: seconds between checkpoints; None: by steps alone.
+        compiled: None; "graphs" for CUDA graphs, which on a GPU save the time of launching kernels;
+            "inductor" for ``torch.compile``. See :func:`schmidt.operators.step.compiled`.
     """
 
     steps: int = 2000
@@ -64,38 +99,47 @@ class Training:
     device: str = "cpu"
     dtype: str | None = None
     log_every: int = 20
-    checkpoint_every: int = 500
+    checkpoint_every: int | None = None
+    checkpoint_seconds: float | None = 60.0
+    compiled: str | None = None
 
     def __post_init__(self) -> None:
-        positive = {
-            "steps": self.steps,
-            "lr": self.lr,
-            "log_every": self.log_every,
-            "checkpoint_every": self.checkpoint_every,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if self.batch < 4:
-            raise ValueError(f"batch must be at least 4 (two halves), got {self.batch}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema must lie in [0, 1), got {self.ema}")
-        if not 0 < self.shift_until <= 1:
-            raise ValueError(f"shift_until must lie in (0, 1], got {self.shift_until}")
-        if self.clip is not None and not self.clip > 0:
-            raise ValueError(f"clip must be positive or None, got {self.clip}")
-        if self.dtype is not None and self.dtype not in DTYPES:
-            raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
-        if isinstance(self.optimizer, str) and self.optimizer not in OPTIMIZERS:
-            known = ", ".join(OPTIMIZERS)
-            raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
+        check(PARAMETERS, **{name: getattr(self, name) for name in PARAMETERS})
+        if isinstance(self.optimizer, str):
+            if self.optimizer not in OPTIMIZERS:
+                known = ", ".join(OPTIMIZERS)
+                raise ValueError(
+                    f"unknown optimizer {self.optimizer!r}; known: {known}"
+                    + suggestion(self.optimizer, OPTIMIZERS)
+                )
+        elif not callable(self.optimizer):
+            raise TypeError(
+                f"optimizer must be one of {', '.join(OPTIMIZERS)} or a function (parameters, lr) "
+                f"→ optimizer, got {self.optimizer!r}"
+            )
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """The settings that a resumed run must share, beside optimizer and precision."""
+        names = [f.name for f in fields(self) if f.name not in NOT_COMPARED]
+        return {name: getattr(self, name) for name in names}
 
     def dtype_for(self, network: nn.Module) -> torch.dtype:
-        """The precision to train a network in."""
+        """The precision to train a network in.
+
+        Raises:
+            ValueError: a network in half precision, in which inner products of many points fail.
+        """
         if self.dtype is not None:
             return DTYPES[self.dtype]
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())
-        return next(floating, torch.float32)
+        found = next(floating, torch.float32)
+        if found not in DTYPES.values():
+            raise ValueError(
+                f"the network is in {str(found).removeprefix('torch.')}, in which sums over points "
+                "lose all digits: train in Training(dtype='float32'), or give network.float()"
+            )
+        return found
 
     def make_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         make = OPTIMIZERS[self.optimizer] if isinstance(self.optimizer, str) else self.optimizer

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from schmidt.plotting.style import COLOURS, GREY, new_figure, styled
+from schmidt.plotting.style import COLOURS, GREY, log_axis, new_figure, styled
 
 
 @styled
@@ -16,12 +16,20 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Objective, and error of the Ritz values where it was monitored, against training time."""
     steps = [h for h in history if "objective" in h]
     errors = [h for h in history if "mean_relative_error" in h]
-    figure = new_figure(9.5 if errors else 5.0, 3.4)
+    figure = new_figure(10.0 if errors else 5.4, 3.4)
     axes = figure.subplots(1, 2 if errors else 1, squeeze=False)[0]
     axes[0].plot(
         [h["seconds"] for h in steps], [h["objective"] for h in steps], color=COLOURS[0], lw=1
     )
     axes[0].set(xlabel="seconds", ylabel="objective", title="the method's objective")
+    shifts = [h.get("shift", 0.0) for h in steps]
+    if any(shifts):
+        other = axes[0].twinx()
+        other.plot([h["seconds"] for h in steps], shifts, color=GREY, lw=1, ls="--")
+        other.set_ylabel("shift c added to T", color=GREY)
+        other.spines["right"].set_visible(True)
+        other.tick_params(colors=GREY)
+        axes[0].set_title("the method's objective; it rises while the shift falls")
     settled = [h["objective"] for h in steps[len(steps) // 10 :]]
     if settled and max(settled) > min(settled):
         margin = 0.08 * (max(settled) - min(settled))
@@ -38,10 +46,9 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes[1].set(
             xlabel="seconds",
             ylabel="mean relative error",
-            yscale="log",
             title="error of the Ritz values on held-out points",
         )
-        axes[1].grid(axis="y", color="#e4e7eb")
+        log_axis(axes[1])
     return figure
 
 
@@ -64,9 +71,8 @@ def search(trials: Sequence[Mapping[str, Any]]) -> Figure:
     axis.set(
         xlabel="seconds",
         ylabel="relative residual, held out",
-        yscale="log",
         title="search (numbers: features)",
     )
-    axis.grid(axis="y", color="#e4e7eb")
+    log_axis(axis)
     axis.legend()
     return figure

@@ -40,16 +40,19 @@ def decay(
         axis.plot(i[shown], v[shown], style, ms=3.5, lw=1.3, color=colour, label=name)
     if tail is not None and tail[1] > 0:
         low = tail[0] if tail[0] > 0 else tail[1] / 10
-        axis.plot([longest + 1] * 2, [low, tail[1]], "-", lw=4, color=COLOURS[1], alpha=0.7)
-        axis.plot([], [], "-", lw=4, color=COLOURS[1], alpha=0.7, label="‖A − A$_k$‖$_2$")
+        ends, label = [low, tail[1]], "‖A − A$_k$‖$_2$ lies here"
+        axis.plot([longest + 1] * 2, ends, "_-", ms=9, mew=2, lw=3, color=COLOURS[1], label=label)
     top = axis.get_xaxis_transform()
     for k in marks:
         axis.axvline(k, color=GREY, lw=0.9, ls="--", zorder=0)
         axis.text(k, 1.01, str(k), transform=top, ha="center", va="bottom", fontsize=8)
-    axis.set(xlabel="index", ylabel="singular value", yscale="log")
+    scale = "log" if any(np.max(v, initial=0) > 0 for v in values.values()) else "linear"
+    axis.set(xlabel="index", ylabel="singular value", yscale=scale)
     axis.set_title(title, pad=16 if marks else 6)
     axis.grid(axis="y", color="#e4e7eb")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if longest == 1:
+        axis.set_xlim(0.4, 2.6 if tail is not None else 1.6)
     if len(values) > 1 or tail is not None:
         axis.legend()
     return figure

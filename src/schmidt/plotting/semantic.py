@@ -134,24 +134,3 @@ class _Labels:
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
-
-
-@styled
-def dimensions(tried: Sequence[int], log_rank: Sequence[float], chosen: int, best: int) -> Figure:
-    """Mean logarithm of the rank of known items against the number of dimensions."""
-    figure = new_figure(5.6, 3.6)
-    axis = figure.subplots()
-    axis.plot(tried, log_rank, "o-", color=COLOURS[0], ms=3.5)
-    heights = dict(zip(tried, log_rank, strict=True))
-    axis.plot([chosen], [heights[chosen]], "*", color=COLOURS[1], ms=13, label=f"chosen: {chosen}")
-    if best != chosen:
-        axis.axvline(best, color=GREY, lw=0.9, ls=":", label=f"smallest mean: {best}")
-    axis.set_xscale("log")
-    axis.set(
-        xlabel="dimensions k",
-        ylabel="mean ln(rank)",
-        title="finding a document by a tenth of its words",
-    )
-    axis.grid(axis="y", color=FAINT)
-    axis.legend(fontsize=8)
-    return figure

@@ -1,31 +1,28 @@
 """Operators with exact answers, ready to solve."""
 
-from schmidt.problems.box import box
-from schmidt.problems.cosine import cosine
-from schmidt.problems.coupled_oscillators import coupled_oscillators
-from schmidt.problems.double_well import double_well
-from schmidt.problems.fokker_planck import fokker_planck
-from schmidt.problems.gaussian_kernel import gaussian_kernel
-from schmidt.problems.hydrogen import hydrogen2d
-from schmidt.problems.hydrogen3d import hydrogen3d
-from schmidt.problems.matrix import matrix
-from schmidt.problems.morse import morse
-from schmidt.problems.ornstein_uhlenbeck import ornstein_uhlenbeck
-from schmidt.problems.oscillator import oscillator, oscillator2d
+from schmidt.problems.box import box, torus, well2d
+from schmidt.problems.diffusions import fokker_planck, ornstein_uhlenbeck
+from schmidt.problems.hydrogen import hydrogen2d, hydrogen3d
+from schmidt.problems.kernels import gaussian_kernel, matrix
+from schmidt.problems.oscillator import coupled_oscillators, oscillator, oscillator2d
 from schmidt.problems.potential import potential
-from schmidt.problems.problem import Exact, Problem
-from schmidt.problems.registry import PROBLEMS, default_dimension, named
-from schmidt.problems.ritz_solution import RitzSolution
+from schmidt.problems.problem import ExactSpectrum, Problem
 from schmidt.problems.solution import Solution
-from schmidt.problems.solve import default_method, ritz, solve, train
-from schmidt.problems.torus import torus
-from schmidt.problems.well import well2d
+from schmidt.problems.solve import (
+    PROBLEMS,
+    default_dimension,
+    default_method,
+    named,
+    ritz,
+    solve,
+    train,
+)
+from schmidt.problems.wells import cosine, double_well, morse
 
 __all__ = [
     "PROBLEMS",
-    "Exact",
+    "ExactSpectrum",
     "Problem",
-    "RitzSolution",
     "Solution",
     "box",
     "cosine",

@@ -13,11 +13,16 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import e, isfinite, pi
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.polynomial import Polynomial
 from torch import Tensor
+
+from schmidt.problems.interval import Interval, IntervalPoints, polynomial
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 50
@@ -32,6 +37,8 @@ def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]
     """A function of two tensors that also takes a tensor and a number."""
 
     def pair(a: Tensor | float, b: Tensor | float) -> Tensor:
+        if isinstance(a, Interval) or isinstance(b, Interval):
+            return function(a, b)
         like = a if isinstance(a, Tensor) else b
         assert isinstance(like, Tensor)
         return function(_like(a, like), _like(b, like))
@@ -100,6 +107,39 @@ class Formula:
         if not points.is_floating_point():
             points = points.double()
         return _like(_at(self._part, points), points).expand(len(points)).clone()
+
+    @cached_property
+    def _polynomial(self) -> np.ndarray | None:
+        """Coefficients, ascending, if this is a polynomial of degree ≤ 60 in one coordinate."""
+        with np.errstate(all="ignore"):
+            try:
+                found = _at(self._part, IntervalPoints(Polynomial([0.0, 1.0])))  # type: ignore
+            except Exception:
+                return None
+        known = isinstance(found, Polynomial) and found.degree() <= 60
+        return found.coef if known and np.isfinite(found.coef).all() else None
+
+    def enclose(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Bounds of the formula on intervals of the line, by interval arithmetic: guaranteed.
+
+        Args:
+            low, high: (n,) ends, which may be infinite; one coordinate only.
+
+        Returns:
+            (n,), (n,): numbers below and above every value; NaN where nothing is known.
+        """
+        if self.dim != 1:
+            raise ValueError(f"intervals of a line, but the formula has {self.dim} coordinates")
+        with np.errstate(all="ignore"):
+            x = Interval(low, high)
+            # Horner's scheme of a polynomial holds at infinity, where x⁴ − x² is ∞ − ∞
+            if self._polynomial is not None:
+                found = polynomial(self._polynomial, x)
+            else:
+                found = _at(self._part, IntervalPoints(x))  # type: ignore[arg-type]
+        if not isinstance(found, Interval):
+            found = Interval(float(found), float(found))
+        return np.broadcast_to(found.low, low.shape), np.broadcast_to(found.high, low.shape)
 
     def __reduce__(self) -> tuple[type[Formula], tuple[str, int]]:
         return type(self), (self.text, self.dim)

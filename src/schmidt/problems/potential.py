@@ -9,12 +9,11 @@ from torch import nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import Ansatz
-from schmidt.operators.ritz import Choice, Space, confining
+from schmidt.operators.ritz import FeatureChoice, Space, confining
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
-from schmidt.problems.problem import Problem
-from schmidt.problems.trunk import trunk
+from schmidt.problems.problem import Problem, trunk
 
 MODES = 6
 
@@ -50,7 +49,7 @@ def potential(
     reach = float(weyl.radius) * 1.3
 
     def network(kind: str, count: int) -> nn.Module:
-        choice = Choice(width=32, points=1000)
+        choice = FeatureChoice(width=32, points=1000)
         inputs = space.inputs(choice)
         body = trunk(kind, inputs.features, count)  # type: ignore[arg-type]
         envelope = space.envelopes(choice)

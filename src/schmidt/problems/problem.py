@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from schmidt.operators.form import Form
+from schmidt.operators.networks import DisjointMLP, SharedMLP
 from schmidt.operators.ritz import Space
 from schmidt.operators.training import Training
 
@@ -17,7 +18,7 @@ NETWORKS = ("disjoint", "shared")
 
 
 @dataclass(frozen=True)
-class Exact:
+class ExactSpectrum:
     """The exact leading spectrum.
 
     Attributes:
@@ -49,6 +50,7 @@ class Problem:
         energy: value of T → physical energy; None where there is none.
         extent: (low, high) of the window for pictures, for functions of one or two coordinates;
             None on an index set and in more dimensions.
+        whole: the window is the whole domain: there is nothing beyond it.
         zoom: show each level in a window of its own size, inside ``extent``.
         max_modes: the most modes that make sense; None for no limit.
         space: modes → where the functions live, for the Ritz solver; None for operators that do
@@ -60,11 +62,12 @@ class Problem:
     form: Form
     modes: int
     network: Callable[[str, int], nn.Module | tuple[nn.Module, nn.Module]] | None
-    exact: Exact | None
+    exact: ExactSpectrum | None
     training: Training = field(default_factory=Training)
     energy: Callable[[np.ndarray], np.ndarray] | None = None
     extent: tuple[float, float] | None = None
     zoom: bool = False
+    whole: bool = False
     max_modes: int | None = None
     space: Callable[[int], Space] | None = None
 
@@ -105,3 +108,17 @@ def by_level(level: Callable[[int], tuple[float, int]], count: int) -> np.ndarra
         values += [value] * multiplicity
         n += 1
     return np.array(values[:count])
+
+
+def trunk(
+    kind: str,
+    features: int,
+    modes: int,
+    *,
+    disjoint: Sequence[int] = (32, 32),
+    shared: Sequence[int] = (128, 128),
+) -> DisjointMLP | SharedMLP:
+    """One perceptron per function (kind "disjoint"), or one for all of them ("shared")."""
+    if kind == "shared":
+        return SharedMLP(features, modes, shared)
+    return DisjointMLP(features, modes, disjoint)

@@ -1,7 +1,9 @@
-"""Solving a problem: by the Ritz solver or by training, then judging."""
+"""Solving a problem: the problems by name, by the Ritz solver or by training, then judging."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,56 @@ from schmidt.operators.fit import fit
 from schmidt.operators.methods import Method
 from schmidt.operators.ritz import eigenfunctions
 from schmidt.operators.training import Training
+from schmidt.problems.box import box, torus, well2d
+from schmidt.problems.diffusions import fokker_planck, ornstein_uhlenbeck
+from schmidt.problems.hydrogen import hydrogen2d, hydrogen3d
+from schmidt.problems.kernels import gaussian_kernel
+from schmidt.problems.oscillator import coupled_oscillators, oscillator, oscillator2d
 from schmidt.problems.problem import Problem
-from schmidt.problems.registry import named
-from schmidt.problems.ritz_solution import RitzSolution
 from schmidt.problems.solution import Solution, error_monitor
+from schmidt.problems.wells import cosine, double_well, morse
+
+PROBLEMS: dict[str, Callable[..., Problem]] = {
+    "hydrogen2d": hydrogen2d,
+    "hydrogen3d": hydrogen3d,
+    "oscillator2d": oscillator2d,
+    "oscillator": oscillator,
+    "coupled-oscillators": coupled_oscillators,
+    "well2d": well2d,
+    "box": box,
+    "torus": torus,
+    "cosine": cosine,
+    "morse": morse,
+    "double-well": double_well,
+    "gaussian-kernel": gaussian_kernel,
+    "ornstein-uhlenbeck": ornstein_uhlenbeck,
+    "fokker-planck": fokker_planck,
+}
+"""Problems that need no input; :func:`schmidt.problems.kernels` makes one from a file."""
+
+
+def default_dimension(name: str) -> int | None:
+    """The dimension a problem has unless told otherwise; None if its dimension is fixed."""
+    parameter = inspect.signature(PROBLEMS[name]).parameters.get("dim")
+    return None if parameter is None else int(parameter.default)
+
+
+def named(name: str, dim: int | None = None) -> Problem:
+    """The problem of that name; an unknown name lists the known ones.
+
+    Args:
+        dim: for problems that can be posed in any dimension; default: the problem's.
+    """
+    if name not in PROBLEMS:
+        known = ", ".join(PROBLEMS)
+        raise ValueError(f"unknown problem {name!r}; known: {known}, and matrix with a file")
+    if dim is None:
+        return PROBLEMS[name]()
+    if default_dimension(name) is None:
+        free = ", ".join(n for n in PROBLEMS if default_dimension(n) is not None)
+        raise ValueError(f"the dimension of {name} is fixed; one can be chosen for {free}")
+    return PROBLEMS[name](dim=dim)
+
 
 MONITOR_TIMES = 20
 
@@ -27,7 +75,7 @@ def default_method(problem: Problem) -> str:
 
 def solve(
     problem: Problem | str, *, method: str | Method | None = None, **settings: Any
-) -> Solution | RitzSolution:
+) -> Solution:
     """Solve a problem with a known answer, and judge the result.
 
     Args:
@@ -53,7 +101,7 @@ def ritz(
     seed: int = 0,
     progress: bool = True,
     **unknown: Any,
-) -> RitzSolution:
+) -> Solution:
     """Solve by the Ritz solver, with error bounds; arguments as for
     :func:`schmidt.operators.eigenfunctions`."""
     if unknown:
@@ -77,7 +125,7 @@ def ritz(
         seed=seed,
         progress=progress,
     )
-    return RitzSolution(chosen, found, chosen.form.evaluation())
+    return Solution(chosen, found, chosen.form.evaluation())
 
 
 def train(

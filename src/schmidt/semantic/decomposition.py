@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from schmidt.certificate import Bound, Certificate
+from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.svd import svd
 
 GRAM, PART, ROUNDING = 4000, 0.05, 1e-7
 
 
-def triplets(
-    weights: sparse.csr_array, rank: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """V, σ and U of the (documents, terms) matrix V diag(σ) Uᵀ.
+def triplets(weights: sparse.csr_array, rank: int, seed: int = 0) -> Factorization:
+    """U diag(σ) Vᵀ ≈ the transpose of a (documents, terms) matrix.
 
     Many triplets of a matrix whose smaller side is at most 4000 come from the eigenvectors of its
     Gram matrix, which costs less than any iteration; otherwise from :func:`schmidt.svd`.
@@ -26,25 +26,59 @@ def triplets(
         seed: of the iteration's start.
 
     Returns:
-        Documents (N, k), values (k,), terms (T, k); the sign rule is applied to the terms.
+        left: terms (T, k); right: documents (N, k), by which signs are fixed.
     """
     small = min(weights.shape)
     if small <= GRAM and rank >= PART * small:
-        documents, values, terms = _by_gram(weights, rank)
+        documents, values, terms, known = _by_gram(weights, rank)
     else:
         found = svd(weights, rank=rank, seed=seed)
         documents, values, terms = found.left, found.values, found.right
-    kept = values > ROUNDING * values[:1]
-    documents, values, terms = documents[:, kept], values[kept], terms[:, kept]
-    signs = fix_signs(terms) if len(values) else np.ones(0)
-    return documents * signs, values, terms * signs
+        known = found.certificate
+    if not isinstance(known, Certificate):
+        known = Certificate(asked=f"rank {rank}")
+    kept = max(int((values > ROUNDING * values[:1]).sum()), 1)
+    documents, values, terms = documents[:, :kept], values[:kept], terms[:, :kept]
+    signs = fix_signs(documents)
+    bounds = {name: bound for name, bound in known.bounds.items() if not bound.per_mode}
+    return Factorization(
+        np.ascontiguousarray(terms * signs),
+        values,
+        np.ascontiguousarray(documents * signs),
+        known.truncate(kept, bounds, known.asked, known.met),
+        settings={"rank": kept, "seed": seed},
+    )
 
 
-def _by_gram(weights: sparse.csr_array, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_gram(
+    weights: sparse.csr_array, rank: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Certificate]:
+    """Q from the eigenvectors of the smaller Gram matrix, then the SVD of QᵀA: A_k = QQᵀA.
+
+    ‖A − A_k‖_F² = ‖A‖_F² − Σ σ_i² exactly, whatever the orthonormal Q; by Weyl's inequality the
+    σ_i² are those of A up to the rounding of the Gram matrix and of its decomposition.
+    """
     wide = weights.shape[0] <= weights.shape[1]
     matrix = weights if wide else weights.T.tocsr()
-    squares, vectors = np.linalg.eigh((matrix @ matrix.T).toarray())
+    _, vectors = np.linalg.eigh((matrix @ matrix.T).toarray())
     near = vectors[:, ::-1][:, :rank]
-    values = np.sqrt(np.maximum(squares[::-1][:rank], 0))
-    far = (matrix.T @ near) / np.where(values > 0, values, 1)
-    return (near, values, far) if wide else (far, values, near)
+    q, r = np.linalg.qr(matrix.T @ near)
+    inner, values, rotation = np.linalg.svd(r)
+    near, far = near @ rotation.T, q @ inner
+    square = float(weights.data @ weights.data)
+    rounding = 16 * min(weights.shape) * np.finfo(float).eps * square
+    left_out = square - float(values @ values)
+    known = Certificate(
+        bounds={
+            "norm": Bound.around(np.sqrt(square), 1e-12 * np.sqrt(square)),
+            "frobenius": Bound(
+                np.sqrt(max(left_out - rounding, 0.0)), np.sqrt(max(left_out, 0.0) + rounding)
+            ),
+            "values": Bound(
+                np.sqrt(np.maximum(values**2 - rounding, 0)), np.sqrt(values**2 + rounding)
+            ),
+        },
+        met=True,
+        asked=f"rank {len(values)}",
+    )
+    return (near, values, far, known) if wide else (far, values, near, known)

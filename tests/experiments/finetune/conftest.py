@@ -9,7 +9,7 @@ from schmidt.experiments.finetune import (
     Classification,
     Language,
     Pretraining,
-    Settings,
+    TuningSettings,
     pretrained,
     top_of,
 )
@@ -19,11 +19,11 @@ transformers = pytest.importorskip("transformers")
 
 # transformers renames its own arguments while PEFT still uses the old names
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
-SMALL = Settings(rank=2, alpha=4, steps=6, batch=6, lr=1e-2, measure_every=2, start_batches=2)
+SMALL = TuningSettings(rank=2, alpha=4, steps=6, batch=6, lr=1e-2, measure_every=2, start_batches=2)
 
 
 @pytest.fixture
-def settings() -> Settings:
+def settings() -> TuningSettings:
     return SMALL
 
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from schmidt.cli import main
-from schmidt.cli.finetune_pictures import draw_finetuning
 from schmidt.experiments.finetune import (
     METHODS,
     PLANS,
     Classification,
     Plan,
-    Settings,
+    TuningSettings,
     plan,
     report,
     run,
 )
+from schmidt.experiments.finetune.pictures import draw_finetuning
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
 SOME = ("lora", "pro-factored")
 
 
 @pytest.fixture
-def small(sentences: Classification, settings: Settings) -> Plan:
+def small(sentences: Classification, settings: TuningSettings) -> Plan:
     return Plan(
         lambda: sentences,
         settings,
@@ -73,7 +73,7 @@ def test_everything_of_a_plan_is_there(
         "tweets-by-training-examples.png",
         "tweets-by-weight-decay.png",
     ]
-    page = report.markdown([found], names)
+    page = report.page([found], names).markdown()
     assert all(f"![{n.removesuffix('.png')}]({n})" in page for n in names)
     assert "accuracy by weight decay" in page
     assert "GLUE with T5 is not run" in page
@@ -152,7 +152,7 @@ def test_the_command(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    import schmidt.cli.finetune as command
+    import schmidt.experiments.finetune.command as command
 
     brief = replace(small, sizes=(), decays=())
     monkeypatch.setattr(command, "plan", lambda tier, task: brief)
@@ -195,7 +195,7 @@ def test_without_the_extras(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = ["finetune", "tweets", "--out", str(tmp_path / "out")]
-    monkeypatch.setattr("schmidt.experiments.finetune.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("schmidt.experiments.finetune.classification.find_spec", lambda name: None)
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert 'pip install "schmidt[adapters,examples]"' in error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from schmidt.experiments.finetune import Classification, Language, corpus, top_of
+from schmidt.experiments.finetune import Classification, Language, top_of
+from schmidt.experiments.finetune import language as corpus
 from schmidt.experiments.finetune.task import shuffled
 
 transformers = pytest.importorskip("transformers")

@@ -8,17 +8,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from schmidt.experiments.finetune import METHODS, Classification, Language, Settings, train
+from schmidt.experiments.finetune import METHODS, Classification, Language, TuningSettings, train
 from schmidt.experiments.finetune.methods import prepare
-from schmidt.experiments.finetune.training import state_bytes
-from schmidt.experiments.finetune.weights import change, cosine, effective, norm, pretrained
+from schmidt.experiments.finetune.training import (
+    change,
+    cosine,
+    effective,
+    norm,
+    pretrained,
+    state_bytes,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:transformers")
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_begins_at_the_pretrained_network(
-    sentences: Classification, settings: Settings, name: str
+    sentences: Classification, settings: TuningSettings, name: str
 ) -> None:
     plain = sentences.network(3)
     ready = prepare(sentences, METHODS[name], settings, 3)
@@ -30,7 +36,7 @@ def test_every_method_begins_at_the_pretrained_network(
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_learns(language: Language, settings: Settings, name: str) -> None:
+def test_every_method_learns(language: Language, settings: TuningSettings, name: str) -> None:
     longer = replace(settings, steps=20, sgd_lr=1.0)
     run = train(language, METHODS[name], longer, 0)
     assert run is not None
@@ -47,7 +53,7 @@ def test_every_method_learns(language: Language, settings: Settings, name: str) 
 
 
 def test_the_change_is_that_of_the_weights_in_use(
-    sentences: Classification, settings: Settings
+    sentences: Classification, settings: TuningSettings
 ) -> None:
     """For DoRA too, whose weight is not W0 + s·B·A: PEFT merges it and must agree."""
     for name in ("dora", "ga-pro", "lora"):
@@ -64,14 +70,14 @@ def test_the_change_is_that_of_the_weights_in_use(
             torch.testing.assert_close(W, merged.get_submodule(layer).weight.detach())
 
 
-def test_runs_repeat_and_seeds_differ(sentences: Classification, settings: Settings) -> None:
+def test_runs_repeat_and_seeds_differ(sentences: Classification, settings: TuningSettings) -> None:
     runs = [train(sentences, METHODS["ga-pro"], settings, seed) for seed in (0, 0, 1)]
     assert all(runs)
     assert runs[0].losses == runs[1].losses
     assert runs[0].losses != runs[2].losses
 
 
-def test_beside_full_fine_tuning(sentences: Classification, settings: Settings) -> None:
+def test_beside_full_fine_tuning(sentences: Classification, settings: TuningSettings) -> None:
     full = train(sentences, METHODS["full"], settings, 0)
     lora = train(sentences, METHODS["lora"], settings, 0)
     assert full
@@ -87,10 +93,10 @@ def test_beside_full_fine_tuning(sentences: Classification, settings: Settings) 
 
 
 def test_alignment_is_what_projection_leaves_of_the_gradient(
-    sentences: Classification, settings: Settings
+    sentences: Classification, settings: TuningSettings
 ) -> None:
     from schmidt.adapters import find_pairs
-    from schmidt.experiments.finetune.alignment import Alignment
+    from schmidt.experiments.finetune.training import Alignment
 
     ready = prepare(sentences, METHODS["lora-ga"], settings, 0)
     batch = next(iter(sentences.batches(0, 1, 6)))
@@ -121,7 +127,7 @@ def test_state_is_counted_without_the_counters_of_steps() -> None:
 
 
 def test_divergence_is_said_and_does_not_stop(
-    sentences: Classification, settings: Settings
+    sentences: Classification, settings: TuningSettings
 ) -> None:
     run = train(sentences, METHODS["full"], replace(settings, lr=1e20), 0)
     assert run is not None
@@ -129,14 +135,14 @@ def test_divergence_is_said_and_does_not_stop(
     assert len(run.scores) == 0
 
 
-def test_a_run_can_be_stopped(sentences: Classification, settings: Settings) -> None:
+def test_a_run_can_be_stopped(sentences: Classification, settings: TuningSettings) -> None:
     steps = []
     run = train(sentences, METHODS["lora"], settings, 0, lambda s: steps.append(s) or s == 2)
     assert run is None
     assert steps == [0, 1, 2]
 
 
-def test_wrong_settings(sentences: Classification, settings: Settings) -> None:
+def test_wrong_settings(sentences: Classification, settings: TuningSettings) -> None:
     with pytest.raises(ValueError, match="lr must be positive"):
         replace(settings, lr=0.0)
     with pytest.raises(ValueError, match="steps must be at least 1"):

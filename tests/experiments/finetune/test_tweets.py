@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from schmidt.experiments.finetune.tweets import Tweet, balanced, read, tweets
+from schmidt.experiments.finetune.classification import Tweet, balanced, read, tweets
 
 LINES = """sentiment,confidence,text
 negative,0.9,"I do not trust it, ever: no thanks"

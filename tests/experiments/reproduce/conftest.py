@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from schmidt.experiments.reproduce.recipe import Recipe
-from schmidt.experiments.reproduce.settings import Contender
+from schmidt.experiments.reproduce.model import Contender, Recipe
 from schmidt.experiments.reproduce.study import Options
 
 

@@ -16,7 +16,7 @@ from schmidt.experiments.reproduce import (
     oscillator,
     reproduce,
 )
-from schmidt.experiments.reproduce.settings import METHODS
+from schmidt.experiments.reproduce.model import METHODS
 
 PNG = b"\x89PNG"
 

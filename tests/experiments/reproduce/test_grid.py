@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from schmidt.experiments.reproduce import grid
+from schmidt.experiments.reproduce import lobpcg as grid
 
 
 def test_the_matrix_is_minus_laplacian_minus_one_over_r():

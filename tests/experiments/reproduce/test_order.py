@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from schmidt.experiments.reproduce.order import chain, compared
+from schmidt.experiments.reproduce.paper import chain, compared
 
 RNG = np.random.default_rng(0)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from schmidt.experiments.reproduce import task as tasks
-from schmidt.experiments.reproduce.runs import BrokenRun, run_all
-from schmidt.experiments.reproduce.task import RESULT, Task, perform
+from schmidt.experiments.reproduce import runs as tasks
+from schmidt.experiments.reproduce.runs import RESULT, BrokenRun, perform, run_all
+from schmidt.experiments.reproduce.runs import TrainingRun as Task
 from schmidt.storage import write_json
 
 

@@ -4,10 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from schmidt.experiments.reproduce import model, settings
-from schmidt.experiments.reproduce.recipe import Recipe, differences
-from schmidt.experiments.reproduce.report import beside, reasons
-from schmidt.experiments.reproduce.settings import (
+from schmidt.experiments.reproduce import model
+from schmidt.experiments.reproduce.model import (
     HYDROGEN,
     HYDROGEN_RECIPES,
     NORMS_RECIPES,
@@ -16,7 +14,10 @@ from schmidt.experiments.reproduce.settings import (
     PAPERS_OWN,
     SPAN_RECIPES,
     SPIN,
+    Recipe,
+    differences,
 )
+from schmidt.experiments.reproduce.paper import beside, reasons
 
 COMMON = {
     "hidden": (128, 128, 128),
@@ -109,8 +110,8 @@ def test_55_modes_at_c_16_have_28_positive_states():
 
 
 def test_the_sweep_is_that_of_the_remark_and_scales_with_the_levels():
-    assert settings.swept(28) == (14.0, 16.0, 32.0, 128.0)
-    assert settings.swept(6) == (6.0, 8.0, 16.0, 64.0)
+    assert model.swept(28) == (14.0, 16.0, 32.0, 128.0)
+    assert model.swept(6) == (6.0, 8.0, 16.0, 64.0)
 
 
 def test_a_recipe_refuses_nonsense():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from schmidt.experiments.reproduce import table
+from schmidt.report import cell, statistics
 
 
 def test_statistics_of_known_numbers():
-    s = table.statistics([1.0, 2.0, 3.0, 4.0, 10.0, 6.0])
+    s = statistics([1.0, 2.0, 3.0, 4.0, 10.0, 6.0])
     assert s.mean == pytest.approx(26 / 6)
     assert s.sd == pytest.approx(np.std([1, 2, 3, 4, 10, 6], ddof=1))
     assert (s.low, s.high) == pytest.approx((2.0, 6.0))
@@ -17,17 +18,17 @@ def test_statistics_of_known_numbers():
 
 
 def test_missing_values_are_left_out():
-    s = table.statistics([1.0, float("nan"), None, 3.0])
+    s = statistics([1.0, float("nan"), None, 3.0])
     assert (s.mean, s.count) == (2.0, 2)
-    assert table.statistics([]).count == 0
-    assert math.isnan(table.statistics([5.0]).sd)
+    assert statistics([]).count == 0
+    assert math.isnan(statistics([5.0]).sd)
 
 
 def test_cells():
-    assert table.cell(table.statistics([])) == "–"
-    assert table.cell(table.statistics([0.015])) == "1.5e-02"
-    assert table.cell(table.statistics([0.01, 0.02])) == "1.5e-02 ± 7e-03 [1.2e-02, 1.8e-02]"
-    assert table.cell(table.statistics([30.0, 50.0]), ".0f") == "40 ± 14 [34, 46]"
+    assert cell(statistics([])) == "–"
+    assert cell(statistics([0.015])) == "1.5e-02"
+    assert cell(statistics([0.01, 0.02])) == "1.5e-02 ± 7e-03 [1.2e-02, 1.8e-02]"
+    assert cell(statistics([30.0, 50.0]), ".0f") == "40 ± 14 [34, 46]"
 
 
 def test_measures_of_a_record():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from schmidt.experiments.retrieval import Items, Pair, ZeroShot, split
-from schmidt.experiments.retrieval.dataset import split_classes
+from schmidt.domains import split_classes
+from schmidt.experiments.retrieval import DomainPair, Items, ZeroShot, split
 
 
 def items(classes, start=0):
@@ -47,18 +47,18 @@ def test_bytes_are_pixels():
 
 
 def test_k_is_at_most_the_gallery():
-    part = Pair(items([0, 1]), items([0, 1]))
-    other = Pair(items([2, 3]), items([2, 3]))
-    empty = Pair(items([]), items([]))
+    part = DomainPair(items([0, 1]), items([0, 1]))
+    other = DomainPair(items([2, 3]), items([2, 3]))
+    empty = DomainPair(items([]), items([]))
     assert ZeroShot("toy", part, empty, other, "abcd", k=10).k == 2
 
 
 def test_leaks_are_refused():
-    part, empty = Pair(items([0, 1]), items([0, 1])), Pair(items([]), items([]))
+    part, empty = DomainPair(items([0, 1]), items([0, 1])), DomainPair(items([]), items([]))
     with pytest.raises(ValueError, match="class 'b' is in train and in test"):
-        ZeroShot("toy", part, empty, Pair(items([1]), items([1])), "ab")
+        ZeroShot("toy", part, empty, DomainPair(items([1]), items([1])), "ab")
     with pytest.raises(ValueError, match="no items to test with"):
-        ZeroShot("toy", part, empty, Pair(items([2]), items([])), "abc")
+        ZeroShot("toy", part, empty, DomainPair(items([2]), items([])), "abc")
 
 
 def test_shapes_are_checked():

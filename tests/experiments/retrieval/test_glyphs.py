@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 
 from schmidt.experiments.retrieval import Jitter, glyphs
-from schmidt.experiments.retrieval.faces import characters, shape
-from schmidt.experiments.retrieval.glyphs import SAME, SANS, SERIF, SIDE, letters
-from schmidt.experiments.retrieval.jitter import jittered
+from schmidt.experiments.retrieval.glyphs import (
+    SAME,
+    SANS,
+    SERIF,
+    SIDE,
+    characters,
+    jittered,
+    letters,
+    shape,
+)
 
 
 @pytest.fixture(scope="module")

@@ -124,7 +124,7 @@ def test_perfect_and_useless_embeddings(rng):
 
 
 def test_scores_come_in_blocks_that_cover_all_queries(rng, monkeypatch):
-    monkeypatch.setattr("schmidt.experiments.retrieval.metrics.BLOCK", 50)
+    monkeypatch.setattr("schmidt.ranking.BLOCK", 50)
     queries, gallery = rng.standard_normal((13, 3)), rng.standard_normal((20, 3))
     found = np.concatenate([s for _, s in score_blocks(queries, gallery, "inner product")])
     assert found == pytest.approx(queries @ gallery.T, abs=1e-6)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from schmidt.experiments.retrieval import Items, Settings, chance, run, split
-from schmidt.experiments.retrieval.inputs import Inputs
-from schmidt.experiments.retrieval.protocol import Results
+from schmidt.experiments.retrieval import Items, RetrievalSettings, chance, run, split
+from schmidt.experiments.retrieval.methods import RetrievalInputs
+from schmidt.experiments.retrieval.protocol import RetrievalResults
 
-SMALL = Settings(components=12, modes=8, hidden=(32,), steps=150, batch=128, warmup=10)
+SMALL = RetrievalSettings(components=12, modes=8, hidden=(32,), steps=150, batch=128, warmup=10)
 
 
 def planted(rng, classes=40, each=6, other=None):
@@ -27,7 +27,7 @@ def planted(rng, classes=40, each=6, other=None):
 
 
 @pytest.fixture(scope="module")
-def results() -> Results:
+def results() -> RetrievalResults:
     return run(planted(np.random.default_rng(2)), settings=SMALL)
 
 
@@ -82,14 +82,14 @@ def test_features_of_different_length_leave_out_what_compares_them(rng):
 
 def test_inputs_are_centred_and_shared(rng):
     data = planted(rng)
-    inputs = Inputs(data, components=5, damping=0.0)
+    inputs = RetrievalInputs(data, components=5, damping=0.0)
     x, y = inputs.train
     assert x.shape[1] == 5
     assert x.mean(0) == pytest.approx(0, abs=1e-4)
     assert y.mean(0) == pytest.approx(0, abs=1e-4)
     pooled = (x.T @ x / len(x) + y.T @ y / len(y)) / 2
     assert pooled == pytest.approx(np.eye(5), abs=1e-3)
-    assert Inputs(data, components=None).train[0] == pytest.approx(data.train.x.features)
+    assert RetrievalInputs(data, components=None).train[0] == pytest.approx(data.train.x.features)
 
 
 def test_unknown_method(rng):

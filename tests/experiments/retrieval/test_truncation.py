@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schmidt.experiments.retrieval import judge, truncation_curve
-from schmidt.experiments.retrieval.truncation import powers
+from schmidt.ranking import powers
 
 
 def test_powers_of_two_and_all():

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from schmidt.operators import Batch, Form, Indices, Jet, Matrix, PointwiseForm, Sample, inner
 from schmidt.operators.methods import Method
+from schmidt.operators.step import pulled
 
 SIZE = 14
 MODES = 4
@@ -55,7 +56,7 @@ class Case:
         """On all points, or on the two halves given."""
         first, second = samples or (self.whole, self.whole)
         batches = (_batch(self.u, first), _batch(self.u, second))
-        return torch.autograd.grad(method.surrogate(self.form, *batches), self.u)[0]
+        return torch.autograd.grad(pulled(method, self.form, *batches), self.u)[0]
 
     def batches(self) -> tuple[Batch, Batch]:
         return _batch(self.u, self.whole), _batch(self.u, self.whole)

@@ -145,7 +145,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path, name):
 def test_another_decay_is_another_run(tmp_path):
     training = Training(steps=4, batch=64)
     fit(oscillator(), network(), method=SpIN(3), training=training, checkpoint=tmp_path)
-    with pytest.raises(ValueError, match=r"method_decay: 0.99 then, 0.9 now"):
+    with pytest.raises(ValueError, match=r"method.decay: 0.99 then, 0.9 now"):
         fit(
             oscillator(),
             network(),

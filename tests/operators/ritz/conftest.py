@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -54,11 +52,3 @@ def oscillator() -> Callable[[int], Schrodinger]:
         return Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
 
     return make
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trunk training sees a clock that moves by 1 s a step, so that runs repeat themselves."""
-    ticks = itertools.count()
-    fake = SimpleNamespace(perf_counter=lambda: next(ticks))
-    monkeypatch.setattr("schmidt.operators.ritz.trunk.time", fake)

@@ -13,9 +13,9 @@ from torch import Tensor
 from schmidt.operators.jet import forward_mode
 from schmidt.operators.ritz import (
     BoxSpace,
-    Choice,
     CoulombSpace,
     EuclideanSpace,
+    FeatureChoice,
     NormalSpace,
     Space,
     TorusSpace,
@@ -102,7 +102,7 @@ def test_grids_to_judge_on_integrate_decaying_functions(dim: int) -> None:
         assert float(points.weight @ bell(points.x)) == pytest.approx(bell_integral(dim), rel=1e-10)
 
 
-def choices(space: Space) -> list[Choice]:
+def choices(space: Space) -> list[FeatureChoice]:
     start = space.start(3)
     more = [start.scaled(name, 2.0) for name, _ in space.ladders]
     return [c for c in (start, *more) if space.allows(c)]
@@ -113,7 +113,7 @@ def test_features_have_exact_jets(name: str) -> None:
     space = CASES[name][0]
     x = space.fresh(4, torch.Generator().manual_seed(0)).x
     for choice in choices(space):
-        features = space.features(Choice(**{**choice.__dict__, "width": 6}))
+        features = space.features(FeatureChoice(**{**choice.__dict__, "width": 6}))
         found, wanted = features.jet(x, 2), forward_mode(features, x, 2)
         torch.testing.assert_close(found.streams, wanted.streams, rtol=1e-8, atol=1e-8)
 
@@ -152,8 +152,8 @@ def test_features_of_bound_states_decay(space: Space) -> None:
 
 
 def test_what_the_search_may_scale() -> None:
-    choice = Choice(width=3, points=10, scale=2.0, seed=4)
-    assert choice.scaled("scale", 1.5) == Choice(width=3, points=10, scale=3.0, seed=4)
+    choice = FeatureChoice(width=3, points=10, scale=2.0, seed=4)
+    assert choice.scaled("scale", 1.5) == FeatureChoice(width=3, points=10, scale=3.0, seed=4)
     assert choice.scaled("width", 1.5).width == 4
     assert choice.scaled("width", 0.01).width == 1
     for space, _, _, _ in CASES.values():

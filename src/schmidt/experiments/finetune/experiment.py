@@ -2,19 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from schmidt.experiments.finetune.methods import METHODS, Method, method
-from schmidt.experiments.finetune.settings import Settings
-from schmidt.experiments.finetune.task import Task
-from schmidt.experiments.finetune.tiers import Plan
-from schmidt.experiments.finetune.training import Run, train
+from schmidt.experiments.finetune.classification import minilm_on_tweets
+from schmidt.experiments.finetune.language import Pretraining, python_to_cpp
+from schmidt.experiments.finetune.methods import METHODS, TuningMethod, method
+from schmidt.experiments.finetune.task import Task, TuningSettings
+from schmidt.experiments.finetune.training import TuningRun, train
 from schmidt.progress import Interruptible, progress_bar
+
+Tier = Literal["quick", "long"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run on one task.
+
+    Attributes:
+        make: makes the task.
+        settings: of every run.
+        grid: learning rates that the tuned methods begin with; the grid grows where its best lies
+            at an end.
+        tuned: methods that also get the best learning rate of their own.
+        sizes: numbers of training examples for the curve of accuracy; none, no curve.
+        decays: weight decays to compare; none, no comparison.
+        compared: methods in the curve and in the comparison of weight decays.
+    """
+
+    make: Callable[[], Task]
+    settings: TuningSettings
+    grid: tuple[float, ...]
+    tuned: tuple[str, ...] = ("lora",)
+    sizes: tuple[int, ...] = ()
+    decays: tuple[float, ...] = ()
+    compared: tuple[str, ...] = ("full", "lora", "lora-ga", "pro-factored")
+
+
+TUNED = ("lora", "pro-factored")
+TWEETS = TuningSettings(rank=8, alpha=16, steps=60, lr=1e-4, measure_every=3)
+CODE = TuningSettings(rank=2, alpha=4, steps=100, lr=1e-3, measure_every=3)
+BOTH = ("lora", "full", "lora-ga", "pro-factored")
+
+PLANS: Mapping[Tier, Mapping[str, Plan]] = {
+    "quick": {
+        "tweets": Plan(lambda: minilm_on_tweets(960, 150, 450), TWEETS, (3e-4, 1e-3, 3e-3), TUNED),
+        "code": Plan(lambda: python_to_cpp(1600, 150, 300), CODE, (3e-3, 1e-2, 3e-2), TUNED),
+    },
+    "long": {
+        "tweets": Plan(
+            lambda: minilm_on_tweets(3840, 600, 1500),
+            TuningSettings(rank=8, alpha=16, steps=240, lr=1e-4, measure_every=6),
+            (3e-4, 1e-3),
+            BOTH,
+            sizes=(240, 960, 3840),
+            decays=(0.0, 0.1),
+        ),
+        "code": Plan(
+            lambda: python_to_cpp(6400, 600, 1200, Pretraining(steps=3000)),
+            TuningSettings(rank=4, alpha=8, steps=400, lr=1e-3, measure_every=10),
+            (3e-3, 1e-2),
+            BOTH,
+            sizes=(400, 1600, 6400),
+            decays=(0.0, 0.1),
+        ),
+    },
+}
+SEEDS: Mapping[Tier, int] = {"quick": 1, "long": 3}
+
+
+def plan(tier: Tier, task: str) -> Plan:
+    """The plan of a tier for a task.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if tier not in PLANS:
+        raise ValueError(f"unknown tier {tier!r}; known: {', '.join(PLANS)}")
+    if task not in PLANS[tier]:
+        raise ValueError(f"unknown task {task!r}; known: {', '.join(PLANS[tier])}")
+    return PLANS[tier][task]
+
 
 FACTOR = 3.0
 LARGEST_GRID = 6
-Runs = list[Run]
+Runs = list[TuningRun]
 
 
 @dataclass(frozen=True)
@@ -35,7 +108,7 @@ class Tuned:
 
 
 @dataclass
-class Results:
+class TuningResults:
     """What came of an experiment.
 
     Attributes:
@@ -47,7 +120,7 @@ class Results:
     """
 
     task: Task
-    settings: Settings
+    settings: TuningSettings
     seeds: int
     runs: dict[str, Runs] = field(default_factory=dict)
     tuned: dict[str, Tuned] = field(default_factory=dict)
@@ -80,8 +153,8 @@ def run(
     plan: Plan,
     methods: Sequence[str],
     seeds: int,
-    watch: Callable[[Run], None] = lambda run: None,
-) -> Results:
+    watch: Callable[[TuningRun], None] = lambda run: None,
+) -> TuningResults:
     """Run the methods of a plan; full fine-tuning is always among them, as the reference.
 
     Args:
@@ -95,7 +168,7 @@ def run(
     chosen = [method(name) for name in dict.fromkeys(["full", *methods])]
     if seeds < 1:
         raise ValueError(f"the number of seeds must be positive, got {seeds}")
-    results = Results(task, plan.settings, seeds)
+    results = TuningResults(task, plan.settings, seeds)
     todo = _Todo(plan, chosen, seeds)
     with progress_bar(todo.steps, task.name) as bar, Interruptible() as interrupted:
         work = _Work(results, bar.update, interrupted, watch)
@@ -116,7 +189,7 @@ def run(
 @dataclass(frozen=True)
 class _Todo:
     plan: Plan
-    methods: Sequence[Method]
+    methods: Sequence[TuningMethod]
     seeds: int
 
     @property
@@ -133,10 +206,10 @@ class _Todo:
 class _Work:
     def __init__(
         self,
-        results: Results,
+        results: TuningResults,
         update: Callable[[int, str], None],
         interrupted: Interruptible,
-        watch: Callable[[Run], None],
+        watch: Callable[[TuningRun], None],
     ) -> None:
         self.results, self.update, self.interrupted, self.watch = (
             results,
@@ -146,13 +219,13 @@ class _Work:
         )
         self.done = 0
 
-    def common(self, m: Method) -> None:
+    def common(self, m: TuningMethod) -> None:
         """At the learning rate of all."""
         runs = self.results.runs.setdefault(m.name, [])
         for seed in range(self.results.seeds):
             runs.append(self._run(m, self.results.settings, seed))
 
-    def tune(self, m: Method, grid: Sequence[float]) -> None:
+    def tune(self, m: TuningMethod, grid: Sequence[float]) -> None:
         """At the learning rate of the least validation loss; the test set has no part in it."""
         tried = {self.results.settings.lr: self.results.runs[m.name][0]}
         for lr in sorted(set(grid) - set(tried)):
@@ -175,7 +248,7 @@ class _Work:
             best in (rates[0], rates[-1]),
         )
 
-    def compare(self, m: Method, plan: Plan) -> None:
+    def compare(self, m: TuningMethod, plan: Plan) -> None:
         """Training-set sizes and weight decays, at the tuned learning rate where there is one."""
         results = self.results
         tuned = results.tuned.get(m.name)
@@ -189,14 +262,16 @@ class _Work:
             runs = there if same else self._seeds(m, replace(settings, weight_decay=decay))
             results.decays.setdefault(m.name, {})[decay] = runs
 
-    def _seeds(self, m: Method, settings: Settings, size: int | None = None) -> Runs:
+    def _seeds(self, m: TuningMethod, settings: TuningSettings, size: int | None = None) -> Runs:
         task = self.results.task if size is None else self.results.task.sized(size)
         return [self._run(m, settings, seed, task) for seed in range(self.results.seeds)]
 
-    def _at(self, lr: float) -> Settings:
+    def _at(self, lr: float) -> TuningSettings:
         return replace(self.results.settings, lr=lr)
 
-    def _run(self, m: Method, settings: Settings, seed: int, task: Task | None = None) -> Run:
+    def _run(
+        self, m: TuningMethod, settings: TuningSettings, seed: int, task: Task | None = None
+    ) -> TuningRun:
         def step(done: int) -> bool:
             self.update(self.done + done, f"{m.title}, seed {seed}")
             return bool(self.interrupted)
@@ -215,7 +290,7 @@ class _Work:
         return found if m.full else replace(found, change={})
 
 
-def _best(tried: dict[float, Run]) -> float:
+def _best(tried: dict[float, TuningRun]) -> float:
     finite = {lr: r.validation_loss for lr, r in tried.items() if not r.diverged}
     return min(finite, key=finite.__getitem__) if finite else min(tried)
 
@@ -224,5 +299,5 @@ def _round(lr: float) -> float:
     return float(f"{lr:.0e}")
 
 
-def _rate(run: Run) -> float:
+def _rate(run: TuningRun) -> float:
     return run.settings.sgd_lr if run.method.optimizer == "sgd" else run.settings.lr

@@ -1,17 +1,81 @@
-"""A small causal transformer, trained from scratch on Python and then moved to C++."""
+"""A small language model of bytes, trained from scratch on Python, moved to C++."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from schmidt.experiments.finetune import corpus
-from schmidt.experiments.finetune.extras import transformers
-from schmidt.experiments.finetune.task import Batch, Judgement, Network, Part, Task, shuffled
+from schmidt.experiments.finetune.classification import transformers
+from schmidt.experiments.finetune.task import Batch, HeldOut, Network, Part, Task, shuffled
+
+VOCABULARY = 128
+"""ASCII; other bytes become the last one."""
+PYTHON = ("sklearn", "", "**/*.py")
+CPP = ("torch", "include/ATen", "*.h")
+
+
+def text(package: str, folder: str, pattern: str, most: int) -> bytes:
+    """The first ``most`` bytes of the files of a package, in order of their names.
+
+    Tests and files with "generated" in them are left out.
+
+    Raises:
+        FileNotFoundError: the package has too few of them.
+    """
+    spec = find_spec(package)
+    root = Path(spec.origin).parent / folder if spec and spec.origin else Path(package)
+    found, size = [], 0
+    for path in sorted(root.glob(pattern)):
+        if "tests" in path.parts:
+            continue
+        content = path.read_bytes()
+        if b"generated" in content[:2000]:
+            continue
+        found.append(content)
+        size += len(content)
+        if size >= most:
+            return b"".join(found)[:most]
+    raise FileNotFoundError(
+        f"{root} holds {size} bytes of {pattern}, {most} are needed; is {package} a usual build?"
+    )
+
+
+def windows(content: bytes, length: int) -> Tensor:
+    """(n, length) numbers of characters, one window after the other."""
+    numbers = torch.frombuffer(bytearray(content), dtype=torch.uint8).long()
+    numbers = numbers.clamp(max=VOCABULARY - 1)
+    return numbers[: len(numbers) // length * length].view(-1, length)
+
+
+def parts(of: Tensor, sizes: Sequence[int], block: int = 64) -> list[Tensor]:
+    """Disjoint parts, in blocks of neighbouring windows, chosen at random but always the same."""
+    blocks = of[: len(of) // block * block].view(-1, block, of.shape[1])
+    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(0))
+    found, at = [], 0
+    for size in sizes:
+        count = -(-size // block)
+        if at + count > len(blocks):
+            raise ValueError(f"{len(of)} windows are too few for parts of {list(sizes)}")
+        found.append(blocks[order[at : at + count]].flatten(0, 1)[:size])
+        at += count
+    return found
+
+
+def python(most: int) -> bytes:
+    """Python sources of scikit-learn."""
+    return text(*PYTHON, most)
+
+
+def cpp(most: int) -> bytes:
+    """C++ headers of PyTorch."""
+    return text(*CPP, most)
+
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 CHUNK = 64
@@ -62,11 +126,11 @@ class Language(Task):
         return _losses(network.body, batch["input_ids"])[0].mean()
 
     @torch.no_grad()
-    def judge(self, network: Network, part: Part) -> Judgement:
+    def judge(self, network: Network, part: Part) -> HeldOut:
         data = self.test if part == "test" else self.validation
         found = [_losses(network.body, data[i : i + CHUNK]) for i in range(0, len(data), CHUNK)]
         losses, right = (torch.cat(x) for x in zip(*found, strict=True))
-        return Judgement(right.double().mean(1), float(losses.mean()))
+        return HeldOut(right.double().mean(1), float(losses.mean()))
 
     def sized(self, examples: int) -> Language:
         if not 1 <= examples <= len(self.train):
@@ -91,10 +155,10 @@ def python_to_cpp(
         MissingExample: transformers is not installed.
     """
     how = pretraining or Pretraining()
-    model = pretrained(corpus.windows(corpus.python(how.characters), how.length), how)
+    model = pretrained(windows(python(how.characters), how.length), how)
     total = (train + validation + test + 4 * 64) * how.length
-    new = corpus.windows(corpus.cpp(2 * total), how.length)
-    tested, validated, trained = corpus.parts(new, (test, validation, train))
+    new = windows(cpp(2 * total), how.length)
+    tested, validated, trained = parts(new, (test, validation, train))
     return Language(model, trained, validated, tested)
 
 
@@ -102,7 +166,7 @@ def pretrained(data: Tensor, how: Pretraining) -> nn.Module:
     """A transformer trained on windows (n, length) from random weights."""
     library = transformers()
     config = library.LlamaConfig(
-        vocab_size=corpus.VOCABULARY,
+        vocab_size=VOCABULARY,
         hidden_size=how.width,
         intermediate_size=how.inner,
         num_hidden_layers=how.layers,

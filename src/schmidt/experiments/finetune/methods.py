@@ -13,13 +13,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from schmidt.adapters import create_lorapro_optimizer, find_pairs, lora_ga
-from schmidt.experiments.finetune.extras import peft
-from schmidt.experiments.finetune.settings import Settings
-from schmidt.experiments.finetune.task import Batch, Network, Task
+from schmidt.experiments.finetune.classification import peft
+from schmidt.experiments.finetune.task import Batch, Network, Task, TuningSettings
 
 
 @dataclass(frozen=True)
-class Method:
+class TuningMethod:
     """One way to fine-tune.
 
     Attributes:
@@ -46,17 +45,17 @@ class Method:
 METHODS = {
     m.name: m
     for m in (
-        Method("full", "full fine-tuning", None),
-        Method("lora", "LoRA"),
-        Method("rslora", "rsLoRA", {"use_rslora": True}),
-        Method("lora-plus", "LoRA+", optimizer="lora+"),
-        Method("dora", "DoRA", {"use_dora": True}),
-        Method("lora-ga", "LoRA-GA", {"use_rslora": True}, "gradient"),
-        Method("pro-sgd", "LoRA-Pro sgd", optimizer="sgd"),
-        Method("pro-efficient", "LoRA-Pro efficient", optimizer="adamw-efficient"),
-        Method("pro-factored", "LoRA-Pro factored", optimizer="adamw-factored"),
-        Method("pro-full", "LoRA-Pro full", optimizer="adamw-full"),
-        Method(
+        TuningMethod("full", "full fine-tuning", None),
+        TuningMethod("lora", "LoRA"),
+        TuningMethod("rslora", "rsLoRA", {"use_rslora": True}),
+        TuningMethod("lora-plus", "LoRA+", optimizer="lora+"),
+        TuningMethod("dora", "DoRA", {"use_dora": True}),
+        TuningMethod("lora-ga", "LoRA-GA", {"use_rslora": True}, "gradient"),
+        TuningMethod("pro-sgd", "LoRA-Pro sgd", optimizer="sgd"),
+        TuningMethod("pro-efficient", "LoRA-Pro efficient", optimizer="adamw-efficient"),
+        TuningMethod("pro-factored", "LoRA-Pro factored", optimizer="adamw-factored"),
+        TuningMethod("pro-full", "LoRA-Pro full", optimizer="adamw-full"),
+        TuningMethod(
             "ga-pro", "LoRA-GA + Pro factored", {"use_rslora": True}, "gradient", "adamw-factored"
         ),
     )
@@ -70,7 +69,7 @@ LORA_PLUS_RATIO = 16.0
 """Learning rate of B over that of A, the value that its paper recommends (Hayou et al. 2024)."""
 
 
-def method(name: str) -> Method:
+def method(name: str) -> TuningMethod:
     """A method by its name.
 
     Raises:
@@ -84,7 +83,7 @@ def method(name: str) -> Method:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedNetwork:
     """A network that is ready to train.
 
     Attributes:
@@ -100,7 +99,9 @@ class Prepared:
     others: Optimizer | None
 
 
-def prepare(task: Task, method: Method, settings: Settings, seed: int) -> Prepared:
+def prepare(
+    task: Task, method: TuningMethod, settings: TuningSettings, seed: int
+) -> PreparedNetwork:
     """The task's network with the method's adapters, start and optimizer."""
     network = task.network(seed)
     network.body.requires_grad_(False)
@@ -113,10 +114,12 @@ def prepare(task: Task, method: Method, settings: Settings, seed: int) -> Prepar
         layers = {_plain(p.name): p.module for p in find_pairs(network.body) if p.module}
     head = [] if network.head is None else list(network.head.parameters())
     others = torch.optim.AdamW(head, lr=settings.head_lr, weight_decay=0.0) if head else None
-    return Prepared(network, layers, _optimizer(network, method, settings), others)
+    return PreparedNetwork(network, layers, _optimizer(network, method, settings), others)
 
 
-def _adapt(network: Network, task: Task, method: Method, settings: Settings, seed: int) -> None:
+def _adapt(
+    network: Network, task: Task, method: TuningMethod, settings: TuningSettings, seed: int
+) -> None:
     library = peft()
     config = library.LoraConfig(
         **{
@@ -142,7 +145,7 @@ def _adapt(network: Network, task: Task, method: Method, settings: Settings, see
             network.head.zero_grad(set_to_none=True)
 
 
-def _optimizer(network: Network, method: Method, settings: Settings) -> Optimizer:
+def _optimizer(network: Network, method: TuningMethod, settings: TuningSettings) -> Optimizer:
     body, decay = network.body, settings.weight_decay
     trained = [p for p in body.parameters() if p.requires_grad]
     if method.optimizer == "adamw":

@@ -1,29 +1,135 @@
-"""Results as tables of text and as markdown."""
+"""Results as numbers, as tables of text and as markdown, with 95 % intervals."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from schmidt.experiments.finetune.experiment import Results, Runs
-from schmidt.experiments.finetune.methods import METHODS
-from schmidt.experiments.finetune.numbers import numbers, ratios
-from schmidt.experiments.finetune.statistics import difference, mean_score
+import torch
+from torch import Tensor
 
-__all__ = [
-    "LEGEND",
-    "NOT_RUN",
-    "headings",
-    "markdown",
-    "notes",
-    "numbers",
-    "ratios",
-    "rows",
-    "sentence",
-    "size",
-    "tables",
-]
+from schmidt.experiments.finetune.experiment import Runs, TuningResults
+from schmidt.experiments.finetune.methods import METHODS
+from schmidt.experiments.finetune.training import TuningRun
+from schmidt.report import Report
+
+Z = 1.959964
+"""97.5 % quantile of the normal distribution."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the ends of its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_score(scores: Sequence[Tensor]) -> Interval:
+    """The mean score of independent examples, each between 0 and 1, over runs on the same examples.
+
+    Wilson's interval; with scores that are not 0 or 1, with the number of examples that their
+    variance is worth. It is about the choice of test examples, not of seeds.
+
+    Args:
+        scores: (n,) per run; empty ones, of runs that diverged, make the interval NaN.
+    """
+    if not scores or any(len(s) == 0 for s in scores):
+        return Interval(math.nan, math.nan, math.nan)
+    per_example = torch.stack([s.double() for s in scores]).mean(0)
+    p, n = float(per_example.mean()), len(per_example)
+    variance = float(per_example.var(unbiased=False))
+    worth = n * p * (1 - p) / variance if variance > 0 else float(n)
+    middle = (p + Z**2 / (2 * worth)) / (1 + Z**2 / worth)
+    half = Z * math.sqrt(p * (1 - p) / worth + Z**2 / (4 * worth**2)) / (1 + Z**2 / worth)
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def difference(of: Sequence[Tensor], to: Sequence[Tensor]) -> Interval:
+    """The mean difference of scores on the same examples, with a normal interval of the pairs."""
+    if not of or not to or any(len(s) == 0 for s in (*of, *to)):
+        return Interval(math.nan, math.nan, math.nan)
+    one, other = (torch.stack([s.double() for s in x]).mean(0) for x in (of, to))
+    apart = one - other
+    mean = float(apart.mean())
+    half = Z * float(apart.std()) / math.sqrt(len(apart)) if len(apart) > 1 else math.inf
+    return Interval(mean, mean - half, mean + half)
+
+
+def ratios(results: TuningResults) -> dict[str, list[float]]:
+    """By method and seed, the cosine to full fine-tuning over LoRA's, at the same learning rate."""
+    plain = [r.cosine for r in results.runs.get("lora", [])]
+    found: dict[str, list[float]] = {}
+    for name, runs in results.runs.items():
+        pairs = list(zip((r.cosine for r in runs), plain, strict=False))
+        both = [(a, b) for a, b in pairs if a is not None and b is not None and b > 0]
+        if both and len(both) == len(pairs) and name not in ("full", "lora"):
+            found[name] = [a / b for a, b in both]
+    return found
+
+
+def numbers(results: TuningResults) -> dict[str, Any]:
+    """Everything measured, for JSON."""
+    return {
+        "task": results.task.name,
+        "title": results.task.title,
+        "examples": results.task.examples,
+        "seeds": results.seeds,
+        "settings": vars(results.settings),
+        "interrupted": results.interrupted,
+        "cosine_over_lora": ratios(results),
+        "runs": {name: [_plain_run(r) for r in runs] for name, runs in results.runs.items()},
+        "tuned": {
+            name: {
+                "validation_loss": {f"{lr:g}": _finite(v) for lr, v in t.grid.items()},
+                "lr": t.lr,
+                "runs": [_plain_run(r) for r in t.runs],
+            }
+            for name, t in results.tuned.items()
+        },
+        "sizes": _nested(results.sizes),
+        "weight_decay": _nested(results.decays),
+    }
+
+
+def _nested(by: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: {f"{k:g}": [_plain_run(r, brief=True) for r in runs] for k, runs in inner.items()}
+        for name, inner in by.items()
+    }
+
+
+def _plain_run(r: TuningRun, brief: bool = False) -> dict[str, Any]:
+    score = mean_score([r.scores])
+    found = {
+        "seed": r.seed,
+        "lr": r.settings.sgd_lr if r.method.optimizer == "sgd" else r.settings.lr,
+        "score": _finite(score.mean),
+        "interval": [_finite(score.low), _finite(score.high)],
+        "test_loss": _finite(r.test_loss),
+        "validation_loss": _finite(r.validation_loss),
+        "diverged": r.diverged,
+    }
+    if brief:
+        return found
+    return found | {
+        "losses": [_finite(v) for v in r.losses],
+        "alignment": {str(k): _finite(v) for k, v in r.alignment.items()},
+        "cosine": _finite(r.cosine),
+        "distance": _finite(r.distance),
+        "path": _finite(r.path),
+        "cpu_seconds_per_step": _finite(r.seconds),
+        "state_bytes": r.state_bytes,
+        "trained": r.trained,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
 
 LAST = 10
 """Training losses are means over so many last steps."""
@@ -35,7 +141,7 @@ NOT_RUN = (
 )
 
 
-def headings(results: Results) -> list[str]:
+def headings(results: TuningResults) -> list[str]:
     """Titles of the columns of :func:`rows`."""
     return [
         "",
@@ -60,7 +166,7 @@ LEGEND = (
 )
 
 
-def rows(results: Results) -> list[list[str]]:
+def rows(results: TuningResults) -> list[list[str]]:
     """A row per method, means over seeds."""
     return [_row(title, lr, runs) for title, lr, runs in results.rows()]
 
@@ -77,8 +183,8 @@ def _row(title: str, lr: float, runs: Runs) -> list[str]:
         f"{_mean(r.test_loss for r in runs):.3f}",
         f"{score.mean:.3f}",
         f"{score.low:.3f}–{score.high:.3f}",
-        _number(_mean(r.cosine for r in runs), 3),
-        _number(_mean(r.distance for r in runs), 2),
+        _rounded(_mean(r.cosine for r in runs), 3),
+        _rounded(_mean(r.distance for r in runs), 2),
         f"{_mean(r.path for r in runs):.2f}",
         "0"
         if runs[0].method.full
@@ -88,7 +194,7 @@ def _row(title: str, lr: float, runs: Runs) -> list[str]:
     ]
 
 
-def notes(results: Results) -> list[str]:
+def notes(results: TuningResults) -> list[str]:
     """What the table shows, said with care."""
     return [
         *_ratios(results),
@@ -98,7 +204,7 @@ def notes(results: Results) -> list[str]:
     ]
 
 
-def _ratios(results: Results) -> list[str]:
+def _ratios(results: TuningResults) -> list[str]:
     found = ratios(results)
     lines = []
     for name, least in EXPECTED.items():
@@ -115,7 +221,7 @@ def _ratios(results: Results) -> list[str]:
     return lines
 
 
-def _tuning(results: Results) -> list[str]:
+def _tuning(results: TuningResults) -> list[str]:
     lines = []
     for name, tuned in results.tuned.items():
         grid = ", ".join(f"{lr:.0e}: {loss:.3f}" for lr, loss in tuned.grid.items())
@@ -127,7 +233,7 @@ def _tuning(results: Results) -> list[str]:
     return lines
 
 
-def _accuracies(results: Results) -> list[str]:
+def _accuracies(results: TuningResults) -> list[str]:
     """Whom the test set tells apart from LoRA with its own learning rate."""
     if "lora" not in results.tuned:
         return []
@@ -151,7 +257,7 @@ def _accuracies(results: Results) -> list[str]:
     return lines
 
 
-def tables(results: Results) -> dict[str, tuple[list[str], list[list[str]]]]:
+def tables(results: TuningResults) -> dict[str, tuple[list[str], list[list[str]]]]:
     """Further tables of the long tier: accuracy by training-set size, and by weight decay."""
     found = {}
     for title, by in (("training examples", results.sizes), ("weight decay", results.decays)):
@@ -171,7 +277,7 @@ def _score(runs: Runs) -> str:
     return f"{s.mean:.3f} ({s.low:.3f}–{s.high:.3f})"
 
 
-def sentence(results: Results) -> str:
+def sentence(results: TuningResults) -> str:
     """The experiment in a line."""
     s = results.settings
     return (
@@ -180,23 +286,23 @@ def sentence(results: Results) -> str:
     )
 
 
-def markdown(found: Sequence[Results], pictures: Sequence[str]) -> str:
-    """A page with all tables, notes and pictures."""
-    lines = ["# Fine-tuning: LoRA beside full fine-tuning", "", LEGEND + ".", ""]
+def page(found: Sequence[TuningResults], pictures: Sequence[str]) -> Report:
+    """All tables, notes and pictures."""
+    out = Report("Fine-tuning: LoRA beside full fine-tuning")
+    out.text(LEGEND + ".")
+    out.numbers = {results.task.name: numbers(results) for results in found}
     for results in found:
-        lines += [f"## {sentence(results)}", ""]
-        lines += [*_table(headings(results), rows(results)), ""]
-        lines += [*(f"- {note}" for note in notes(results)), ""]
+        out.heading(sentence(results))
+        out.table(headings(results), rows(results))
+        out.items(notes(results))
         for title, (head, body) in tables(results).items():
-            lines += [f"### {title}", "", *_table(head, body), ""]
-        names = [p for p in pictures if p.startswith(results.task.name)]
-        lines += [f"![{p.removesuffix('.png')}]({p})\n" for p in names]
-    return "\n".join([*lines, *(f"- {line}" for line in NOT_RUN), ""])
-
-
-def _table(head: list[str], body: list[list[str]]) -> list[str]:
-    every = [head, ["---"] + ["---:"] * (len(head) - 1), *body]
-    return ["| " + " | ".join(cells) + " |" for cells in every]
+            out.heading(title, 3)
+            out.table(head, body)
+        for name in pictures:
+            if name.startswith(results.task.name):
+                out.picture(name)
+    out.items(NOT_RUN)
+    return out
 
 
 def size(count: int) -> str:
@@ -216,5 +322,5 @@ def _mean(values: Iterable[float | None]) -> float:
     return sum(found) / len(found) if found else math.nan
 
 
-def _number(value: float, places: int) -> str:
+def _rounded(value: float, places: int) -> str:
     return "–" if math.isnan(value) else f"{value:.{places}f}"

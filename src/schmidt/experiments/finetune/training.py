@@ -4,35 +4,115 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from schmidt.experiments.finetune.alignment import Alignment
-from schmidt.experiments.finetune.methods import Method, Prepared, prepare
-from schmidt.experiments.finetune.settings import Settings
-from schmidt.experiments.finetune.task import Task
-from schmidt.experiments.finetune.weights import (
-    Weights,
-    change,
-    cosine,
-    effective,
-    norm,
-    pretrained,
-)
+from schmidt.adapters import find_pairs
+from schmidt.adapters.gradients import GradientHooks
+from schmidt.adapters.pairs import factors_of as factors
+from schmidt.adapters.tangent import alignment_error
+from schmidt.experiments.finetune.methods import PreparedNetwork, TuningMethod, prepare
+from schmidt.experiments.finetune.task import Task, TuningSettings
+
+
+class Alignment:
+    """ε / ‖G‖ over all pairs of a model, of the backward passes inside its context.
+
+    ε² = Σ ‖(I − P_B) G (I − P_A)‖_F² is what no step of the factors can follow, to first order. It
+    is a property of the factors and the gradient, whatever the optimizer does with them.
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        self._pairs = {p.name: p for p in find_pairs(body)}
+        self._gradients: dict[str, Tensor] = {}
+
+    def watch(self) -> GradientHooks:
+        """A context in which one backward pass is measured."""
+        self._gradients.clear()
+        layers: Mapping[str, Any] = {name: p.module for name, p in self._pairs.items()}
+        return GradientHooks(layers, self._keep)
+
+    def _keep(self, name: str, gradient: Tensor) -> None:
+        self._gradients[name] = self._gradients.get(name, 0) + gradient
+
+    @torch.no_grad()
+    def value(self) -> float:
+        """ε / ‖G‖; call it before the factors change."""
+        missed = total = 0.0
+        for name, G in self._gradients.items():
+            pair = self._pairs[name]
+            error = alignment_error(pair.right(pair.A)[0], pair.left(pair.B)[0], G)
+            missed += float(error) ** 2
+            total += float(G.double().square().sum())
+        self._gradients.clear()
+        return math.sqrt(missed / total) if total else math.nan
+
+
+Weights = dict[str, Tensor]
+
+
+@torch.no_grad()
+def effective(layers: Mapping[str, nn.Module]) -> Weights:
+    """The weight matrix (out, in) that each linear layer applies, adapters included."""
+    return {name: _effective(layer) for name, layer in layers.items()}
+
+
+@torch.no_grad()
+def pretrained(layers: Mapping[str, nn.Module]) -> Weights:
+    """The weight matrices below the adapters."""
+    return {name: _base(layer).detach().clone() for name, layer in layers.items()}
+
+
+def change(now: Weights, before: Weights) -> Weights:
+    """now − before."""
+    return {name: now[name] - before[name] for name in before}
+
+
+def norm(of: Weights) -> float:
+    """The Frobenius norm over all layers together."""
+    return math.sqrt(sum(float(w.double().square().sum()) for w in of.values()))
+
+
+def cosine(one: Weights, other: Weights) -> float:
+    """⟨one, other⟩ / (‖one‖ ‖other‖) over all layers together; NaN where one is zero."""
+    inner = sum(float((one[n].double() * other[n].double()).sum()) for n in other)
+    size = norm(one) * norm(other)
+    return inner / size if size else math.nan
+
+
+def _base(layer: Any) -> Tensor:
+    weight = (layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer).weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
+def _effective(layer: Any) -> Tensor:
+    W = _base(layer).detach()
+    if not hasattr(layer, "active_adapters"):
+        return W.clone()
+    for adapter in layer.active_adapters:
+        pair = factors(layer, adapter)
+        if pair:
+            W = W + layer.scaling[adapter] * (pair[1] @ pair[0])
+    for adapter, magnitude in layer.lora_magnitude_vector.items():  # DoRA: rows of fixed norm
+        if adapter in layer.active_adapters:
+            W = W * (magnitude.weight / W.norm(dim=1)).unsqueeze(1)
+    return W
+
 
 UNTIMED = 3
 """The first steps allocate memory and are not counted."""
 
 
 @dataclass(frozen=True)
-class Run:
+class TuningRun:
     """What came of a run.
 
     Attributes:
@@ -51,9 +131,9 @@ class Run:
         diverged: whether the loss stopped being finite; then the rest is NaN.
     """
 
-    method: Method
+    method: TuningMethod
     seed: int
-    settings: Settings
+    settings: TuningSettings
     losses: list[float]
     alignment: dict[int, float]
     lengths: list[float]
@@ -73,7 +153,7 @@ class Run:
         """Σ_t ‖W_{t+1} − W_t‖_F."""
         return sum(self.lengths)
 
-    def beside(self, full: Run) -> Run:
+    def beside(self, full: TuningRun) -> TuningRun:
         """The same run compared with full fine-tuning."""
         size = norm(full.change)
         if self.diverged or full.diverged or not size:
@@ -84,11 +164,11 @@ class Run:
 
 def train(
     task: Task,
-    method: Method,
-    settings: Settings,
+    method: TuningMethod,
+    settings: TuningSettings,
     seed: int,
     watch: Callable[[int], bool] = lambda step: False,
-) -> Run | None:
+) -> TuningRun | None:
     """Fine-tune once.
 
     Args:
@@ -129,7 +209,7 @@ def train(
         here = now
     trained = sum(p.numel() for p in ready.network.body.parameters() if p.requires_grad)
     timed = sorted(clock[UNTIMED:] or clock)
-    done = Run(
+    done = TuningRun(
         method=method,
         seed=seed,
         settings=settings,
@@ -157,14 +237,14 @@ def train(
     )
 
 
-def _step(ready: Prepared) -> None:
+def _step(ready: PreparedNetwork) -> None:
     for optimizer in (ready.optimizer, ready.others):
         if optimizer:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
 
-def _schedule(optimizer: Optimizer, settings: Settings) -> LambdaLR:
+def _schedule(optimizer: Optimizer, settings: TuningSettings) -> LambdaLR:
     steps = settings.steps
     rise = max(1, round(settings.warmup * steps))
 

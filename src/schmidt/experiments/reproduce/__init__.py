@@ -11,10 +11,10 @@ from collections.abc import Callable
 import torch
 
 from schmidt.experiments.reproduce import hydrogen, lobpcg, nesting, oscillator
-from schmidt.experiments.reproduce.report import Report
+from schmidt.experiments.reproduce.model import TIERS, checked_tier
 from schmidt.experiments.reproduce.runs import BrokenRun, InterruptedRuns
-from schmidt.experiments.reproduce.settings import TIERS, checked_tier
 from schmidt.experiments.reproduce.study import Options
+from schmidt.report import Report
 
 EXPERIMENTS: dict[str, Callable[[Options], Report]] = {
     "hydrogen": hydrogen.experiment,

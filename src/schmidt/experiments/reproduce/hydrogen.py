@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from schmidt.experiments.reproduce import paper, study, table
-from schmidt.experiments.reproduce.order import compared
-from schmidt.experiments.reproduce.report import Report
-from schmidt.experiments.reproduce.settings import (
+from schmidt.experiments.reproduce.model import (
     HYDROGEN,
     HYDROGEN_RECIPES,
     METHODS,
@@ -16,7 +14,9 @@ from schmidt.experiments.reproduce.settings import (
     SPIN,
     Contender,
 )
+from schmidt.experiments.reproduce.paper import compared
 from schmidt.experiments.reproduce.study import Options, Study
+from schmidt.report import Report
 
 REMARKS = (
     "the Laplacian is exact; the paper's finite differences with ε = 0.01 cost about 1.6e-3 in "
@@ -75,7 +75,9 @@ def experiment(
     names = paper.NAMES
     spans = {names[m]: v for m, v in found.by_method("subspace_total").items() if m in names}
     pairs = [(names[a], names[b]) for a, b in paper.SUBSPACE_ORDER]
-    report.order(compared("subspace distance over all modes", spans, pairs, strict=False))
+    paper.show_order(
+        compared("subspace distance over all modes", spans, pairs, strict=False), report
+    )
     numbers = study.published(everyone, "hydrogen")
     study.show_numbers(found, report, numbers)
     study.show_modes(found, report)

@@ -17,12 +17,19 @@ from torch import Tensor
 
 from schmidt.compare import compare, degenerate_groups, gram, procrustes, relative_errors
 from schmidt.experiments.reproduce import model
-from schmidt.experiments.reproduce.recipe import Recipe
+from schmidt.experiments.reproduce.model import Recipe
 from schmidt.operators.fit import Fit
 from schmidt.operators.jet import Function
-from schmidt.operators.spectrum import Functions, Spectrum, double, moments, rayleigh_ritz, spectrum
-from schmidt.problems.judged import numbers
+from schmidt.operators.spectrum import (
+    Functions,
+    Spectrum,
+    double,
+    overlaps,
+    rayleigh_ritz,
+    spectrum,
+)
 from schmidt.problems.problem import Problem
+from schmidt.problems.solution import numbers
 from schmidt.storage import read_tensors, write_tensors
 
 PICTURES = "pictures.safetensors"
@@ -89,7 +96,7 @@ def _by_points(recipe: Recipe, network: Function, exact: np.ndarray) -> dict[str
     out = {}
     for n in POINTS:
         sample = law.sample(n, torch.Generator().manual_seed(n))
-        found = rayleigh_ritz(moments(law, network, None, sample), True, 1e-10)[0].numpy()
+        found = rayleigh_ritz(overlaps(law, network, None, sample), True, 1e-10)[0].numpy()
         values = np.full(len(exact), np.nan)
         values[: len(found)] = found[: len(exact)] / recipe.scale
         out[str(n)] = float(_errors(values, exact).mean())

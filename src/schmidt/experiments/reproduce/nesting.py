@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from schmidt import plotting
-from schmidt.experiments.reproduce import hydrogen, paper, study, table
-from schmidt.experiments.reproduce.order import compared
-from schmidt.experiments.reproduce.report import Report, beside, reasons
-from schmidt.experiments.reproduce.settings import HYDROGEN, METHODS, SPAN_RECIPES, Contender
+from schmidt.experiments.reproduce import hydrogen, paper, pictures, study, table
+from schmidt.experiments.reproduce.model import HYDROGEN, METHODS, SPAN_RECIPES, Contender
+from schmidt.experiments.reproduce.paper import beside, compared, reasons
 from schmidt.experiments.reproduce.study import Options, Study
+from schmidt.report import Report, cell, markdown_table, statistics
 
 STAGES = {"as learned": "learned_error", "after Rayleigh–Ritz": "ritz_error"}
 
@@ -41,7 +41,9 @@ def experiment(options: Options, chosen: list[Contender] | None = None) -> Repor
     names = paper.NAMES
     spans = {names[m]: v for m, v in found.by_method("subspace_total").items() if m in names}
     pairs = [(names[a], names[b]) for a, b in paper.SUBSPACE_ORDER]
-    report.order(compared("subspace distance over all modes", spans, pairs, strict=False))
+    paper.show_order(
+        compared("subspace distance over all modes", spans, pairs, strict=False), report
+    )
     report.heading("Numbers")
     report.text(
         _table(found),
@@ -61,7 +63,7 @@ def _table(found: Study) -> str:
     rows = []
     for label, records in found.runs.items():
         cells = [
-            table.cell(table.statistics(table.over_seeds(records, key)), style)
+            cell(statistics(table.over_seeds(records, key)), style)
             for key, style in (
                 ("subspace_total", ".1e"),
                 *((key, ".1e") for key in STAGES.values()),
@@ -70,7 +72,7 @@ def _table(found: Study) -> str:
             )
         ]
         rows.append([label, str(len(records)), *cells])
-    return table.markdown(headings, rows)
+    return markdown_table(headings, rows)
 
 
 def _figure(found: Study) -> plotting.Figure:
@@ -79,7 +81,7 @@ def _figure(found: Study) -> plotting.Figure:
     }
     panels = {"subspace distance, all modes": found.values("subspace_total")}
     panels |= {f"error {stage}": found.values(key) for stage, key in STAGES.items()}
-    return plotting.bars(panels, {"subspace distance, all modes": published})
+    return pictures.bars(panels, {"subspace distance, all modes": published})
 
 
 def _by_points(found: Study, report: Report) -> None:
@@ -90,16 +92,14 @@ def _by_points(found: Study, report: Report) -> None:
         return
     report.heading("The second stage from random points")
     rows = [
-        [n, table.cell(table.statistics([r["ritz_by_points"][n] for r in records]))]
+        [n, cell(statistics([r["ritz_by_points"][n] for r in records]))]
         for n in records[0]["ritz_by_points"]
     ]
-    rows.append(
-        ["quadrature", table.cell(table.statistics(table.over_seeds(records, "ritz_error")))]
-    )
+    rows.append(["quadrature", cell(statistics(table.over_seeds(records, "ritz_error")))])
     report.text(
         "Rayleigh–Ritz needs ⟨φ_i|T φ_j⟩ and ⟨φ_i|φ_j⟩. From few points of the training law, they "
         "add an error of their own, as A.2 says; it ends where points are plenty:",
-        table.markdown(["points", "error of the Ritz values"], rows),
+        markdown_table(["points", "error of the Ritz values"], rows),
     )
 
 
@@ -107,7 +107,7 @@ def _paper(found: Study, report: Report) -> None:
     report.heading("Beside the paper")
     lines = []
     for contender in found.contenders:
-        ours = table.statistics(found.values("subspace_total")[contender.label])
+        ours = statistics(found.values("subspace_total")[contender.label])
         if ours.count and contender.method in paper.SUBSPACE:
             lines.append(
                 "subspace distance, "

@@ -7,20 +7,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from schmidt import plotting
-from schmidt.experiments.reproduce import model, paper, study, table
-from schmidt.experiments.reproduce.recipe import Recipe
-from schmidt.experiments.reproduce.report import Report
-from schmidt.experiments.reproduce.settings import (
+from schmidt.experiments.reproduce import model, paper, pictures, study
+from schmidt.experiments.reproduce.model import (
     METHODS,
     NORMS_RECIPES,
     OSCILLATOR,
     OSCILLATOR_RECIPES,
     SMALL_BATCH,
     Contender,
+    Recipe,
     swept,
 )
 from schmidt.experiments.reproduce.study import Options, Record, Study
+from schmidt.report import Report, cell, markdown_table, statistics
 
 REMARKS = (
     "the Laplacian is exact; the paper's is by finite differences with ε = 0.01",
@@ -131,7 +130,7 @@ def show_norms(found: Study, report: Report) -> None:
     )
     report.figure(
         "norms.png",
-        plotting.norms(panels, exact, positive),
+        pictures.norms(panels, exact, positive),
         "Squared norms and Rayleigh quotients in learned order, first seed; the line ends the "
         "positive states (4.1: “data not shown”)",
     )
@@ -165,9 +164,9 @@ def show_shifts(found: Study, report: Report) -> None:
     rows = [
         [
             label,
-            table.cell(table.statistics(energy[label])),
-            table.cell(table.statistics(distance[label])),
-            table.cell(table.statistics(found.values("orthogonality")[label])),
+            cell(statistics(energy[label])),
+            cell(statistics(distance[label])),
+            cell(statistics(found.values("orthogonality")[label])),
         ]
         for label in found.runs
     ]
@@ -177,15 +176,15 @@ def show_shifts(found: Study, report: Report) -> None:
         "little above it, twice and eight times as large; and one that begins large and falls "
         "during training. Errors are those of energies, since those of values would shrink with "
         "any c; each counts at most as 1.",
-        table.markdown(["", "error of the energies", "subspace distance, all modes",
+        markdown_table(["", "error of the energies", "subspace distance, all modes",
                         "orthogonality"], rows),
     )  # fmt: skip
     report.figure(
         "shift.png",
-        plotting.sweep({"error of the energies": energy, "subspace distance, all modes": distance}),
+        pictures.sweep({"error of the energies": energy, "subspace distance, all modes": distance}),
         "Too small a shift loses states; too large a one makes the operator nearly the identity",
     )
-    means = {k: table.statistics(v).mean for k, v in energy.items() if len(v)}
+    means = {k: statistics(v).mean for k, v in energy.items() if len(v)}
     if means:
         best = min(means, key=lambda k: means[k])
         line = (

@@ -11,13 +11,11 @@ import numpy as np
 
 from schmidt import plotting
 from schmidt.compare import degenerate_groups
-from schmidt.experiments.reproduce import judge, model, paper, table
-from schmidt.experiments.reproduce.order import chain
-from schmidt.experiments.reproduce.recipe import Recipe
-from schmidt.experiments.reproduce.report import Report, beside, reasons
-from schmidt.experiments.reproduce.runs import run_all
-from schmidt.experiments.reproduce.settings import Contender
-from schmidt.experiments.reproduce.task import Task
+from schmidt.experiments.reproduce import judge, model, paper, pictures, table
+from schmidt.experiments.reproduce.model import Contender, Recipe
+from schmidt.experiments.reproduce.paper import beside, chain, reasons
+from schmidt.experiments.reproduce.runs import TrainingRun, run_all
+from schmidt.report import Report, statistics
 
 RUNS = "runs"
 Record = dict[str, Any]
@@ -93,7 +91,7 @@ def run(contenders: Sequence[Contender], options: Options) -> Study:
     """Train every contender from every seed, as far as that is not on disk already."""
     root = options.out / RUNS
     tasks = [
-        Task(c.label, c.method, c.recipe, seed, options.device)
+        TrainingRun(c.label, c.method, c.recipe, seed, options.device)
         for seed in range(options.seeds)
         for c in contenders
     ]
@@ -143,7 +141,7 @@ def show_numbers(study: Study, report: Report, published: Mapping[str, float]) -
     panels = {title: study.values(key) for title, key in BARS.items()}
     report.figure(
         "comparison.png",
-        plotting.bars(panels, {"relative eigenvalue error": published}),
+        pictures.bars(panels, {"relative eigenvalue error": published}),
         "As Fig. 4: means over seeds, dots are seeds, whiskers quantiles, diamonds the paper's",
     )
     report.numbers["runs"] = study.runs
@@ -178,7 +176,7 @@ def show_modes(study: Study, report: Report) -> None:
     }
     report.figure(
         "modes.png",
-        plotting.bands(panels, {"value": exact}, cuts, linear=("value",)),
+        pictures.bands(panels, {"value": exact}, cuts, linear=("value",)),
         "As Fig. 7: every mode, mean over seeds and 20 % to 80 % quantiles; thin lines end a level",
     )
 
@@ -193,7 +191,7 @@ def show_functions(study: Study, report: Report) -> None:
     for label, folder in study.folders.items():
         rows[label], overlaps[label] = judge.pictures(folder)
     rows["exact"] = exact
-    titles = [f"{v:.3g}  ±{r:.0f}" for v, r in zip(values, reaches, strict=False)]
+    titles = [f"{v:.3g}" for v, _ in zip(values, reaches, strict=False)]
     report.figure(
         "functions.png",
         plotting.side_by_side(rows, [(-r, r) for r in reaches], titles, overlaps),
@@ -210,7 +208,7 @@ def show_order(
     names = {m: paper.NAMES[m] for m in here}
     values = {names[m]: v for m, v in study.by_method("error").items() if m in names}
     if len(here) > 1:
-        report.order(chain(what, values, [names[m] for m in here]))
+        paper.show_order(chain(what, values, [names[m] for m in here]), report)
 
 
 def published(contenders: Sequence[Contender], problem: str) -> dict[str, float]:
@@ -237,7 +235,7 @@ def show_disagreement(
     report.heading("Beside the paper")
     lines = []
     for label, value in numbers.items():
-        found = table.statistics(study.values("error")[label])
+        found = statistics(study.values("error")[label])
         if found.count:
             lines.append(beside(label, found.mean, value))
     report.items(lines or ["the paper has no numbers for this"])

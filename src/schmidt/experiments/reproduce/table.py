@@ -1,16 +1,14 @@
-"""Numbers over seeds: mean, standard deviation, 20 % and 80 % quantiles; and markdown of them."""
+"""What was measured of each run, over seeds, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-LOW, HIGH = 0.2, 0.8
-NOTHING = 1e-14
-"""Below this a number is rounding."""
+from schmidt.report import cell, markdown_table, statistics
+
 Record = Mapping[str, Any]
 
 MEASURES = {
@@ -23,34 +21,6 @@ MEASURES = {
     "memory": "peak memory, MB",
 }
 """What the tables show: key → heading."""
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Of one number over seeds.
-
-    Attributes:
-        mean, sd: sd with n − 1, NaN for one seed.
-        low, high: the 20 % and 80 % quantiles, interpolated linearly (Fig. 7).
-        count: seeds.
-    """
-
-    mean: float
-    sd: float
-    low: float
-    high: float
-    count: int
-
-
-def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
-    """Mean, standard deviation and quantiles; NaN throughout if there is nothing."""
-    v = np.asarray([x for x in values if x is not None and np.isfinite(x)], dtype=float)
-    if len(v) == 0:
-        nothing = float("nan")
-        return Statistics(nothing, nothing, nothing, nothing, 0)
-    low, high = np.quantile(v, (LOW, HIGH))
-    sd = float(v.std(ddof=1)) if len(v) > 1 else float("nan")
-    return Statistics(float(v.mean()), sd, float(low), float(high), len(v))
 
 
 def measure(record: Record, key: str) -> float:
@@ -68,24 +38,6 @@ def measure(record: Record, key: str) -> float:
 def over_seeds(records: Sequence[Record], key: str) -> np.ndarray:
     """One number per run."""
     return np.array([measure(r, key) for r in records])
-
-
-def cell(s: Statistics, style: str = ".1e") -> str:
-    """mean ± s.d. [20 %, 80 %]; the mean alone for one seed."""
-    if s.count == 0:
-        return "–"
-    if abs(s.mean) < NOTHING:
-        return "0"
-    if s.count == 1:
-        return format(s.mean, style)
-    spread = format(s.sd, style if style != ".1e" else ".0e")
-    return f"{s.mean:{style}} ± {spread} [{s.low:{style}}, {s.high:{style}}]"
-
-
-def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def results(
@@ -107,4 +59,4 @@ def results(
         if published:
             row.append(f"{published[label]:.0e}" if label in published else "–")
         rows.append(row)
-    return markdown(headings, rows)
+    return markdown_table(headings, rows)

@@ -1,25 +1,36 @@
 """Zero-shot cross-domain retrieval: data sets, measures, and the methods side by side."""
 
+from schmidt.domains import DomainPair, Items, ZeroShot, arrays, folders, split
 from schmidt.experiments.retrieval import report
-from schmidt.experiments.retrieval.arrays import arrays
-from schmidt.experiments.retrieval.dataset import Items, Pair, ZeroShot, split
-from schmidt.experiments.retrieval.embedded import QUICK, TITLES, TRAINED, Embedded, embed
-from schmidt.experiments.retrieval.folders import folders
-from schmidt.experiments.retrieval.glyphs import glyphs
-from schmidt.experiments.retrieval.inputs import Inputs
-from schmidt.experiments.retrieval.jitter import Jitter
-from schmidt.experiments.retrieval.metrics import (
+from schmidt.experiments.retrieval.glyphs import Jitter, glyphs
+from schmidt.experiments.retrieval.methods import (
+    QUICK,
+    SKETCHY,
+    TITLES,
+    TRAINED,
+    Embedded,
+    RetrievalInputs,
+    RetrievalSettings,
+    embed,
+)
+from schmidt.experiments.retrieval.protocol import (
+    Outcome,
+    RetrievalResults,
+    chance,
+    outcome,
+    run,
+    source,
+)
+from schmidt.experiments.retrieval.sketchy import sketchy
+from schmidt.ranking import (
     SIMILARITIES,
     Judgement,
+    TruncationCurve,
     judge,
     judge_scores,
     score_blocks,
+    truncation_curve,
 )
-from schmidt.experiments.retrieval.protocol import Outcome, Results, chance, outcome, run
-from schmidt.experiments.retrieval.settings import SKETCHY, Settings
-from schmidt.experiments.retrieval.sketchy import sketchy
-from schmidt.experiments.retrieval.sources import source
-from schmidt.experiments.retrieval.truncation import Curve, truncation_curve
 
 __all__ = [
     "QUICK",
@@ -27,16 +38,16 @@ __all__ = [
     "SKETCHY",
     "TITLES",
     "TRAINED",
-    "Curve",
+    "DomainPair",
     "Embedded",
-    "Inputs",
     "Items",
     "Jitter",
     "Judgement",
     "Outcome",
-    "Pair",
-    "Results",
-    "Settings",
+    "RetrievalInputs",
+    "RetrievalResults",
+    "RetrievalSettings",
+    "TruncationCurve",
     "ZeroShot",
     "arrays",
     "chance",

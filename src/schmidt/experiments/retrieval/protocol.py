@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from schmidt.experiments.retrieval.dataset import ZeroShot
-from schmidt.experiments.retrieval.embedded import TITLES, TRAINED, Embedded, embed, possible
-from schmidt.experiments.retrieval.inputs import Inputs
-from schmidt.experiments.retrieval.metrics import SIMILARITIES, Judgement, judge
-from schmidt.experiments.retrieval.settings import Settings
-from schmidt.experiments.retrieval.truncation import Curve, truncation_curve
+from schmidt.domains import ZeroShot, arrays, folders
+from schmidt.experiments.retrieval.glyphs import glyphs
+from schmidt.experiments.retrieval.methods import (
+    SKETCHY,
+    TITLES,
+    TRAINED,
+    Embedded,
+    RetrievalInputs,
+    RetrievalSettings,
+    embed,
+    possible,
+)
+from schmidt.experiments.retrieval.sketchy import features_folder, sketchy
+from schmidt.ranking import SIMILARITIES, Judgement, TruncationCurve, judge, truncation_curve
+
+
+def source(
+    data: Path | str | None = None,
+    *,
+    seed: int = 0,
+    query: str | None = None,
+    sketchy_split: int = 1,
+) -> tuple[ZeroShot, RetrievalSettings]:
+    """A data set and settings for it.
+
+    Args:
+        data: None for glyphs; an .npz file of feature arrays; a folder with Sketchy Extended; or
+            a folder with two folders of pictures by class.
+        query: folders: the domain that queries come from.
+        sketchy_split: Sketchy Extended: 1 or 2.
+    """
+    if data is None:
+        return glyphs(seed), RetrievalSettings()
+    path = Path(data)
+    if path.suffix == ".npz" or path.is_file():
+        found = arrays(path, seed=seed)
+    elif path.is_dir() and features_folder(path) is not None:
+        return sketchy(path, sketchy_split), SKETCHY
+    else:
+        found = folders(path, query=query, seed=seed)
+    return found, sized(RetrievalSettings(), found)
+
+
+def sized(settings: RetrievalSettings, data: ZeroShot) -> RetrievalSettings:
+    """Fewer modes where there are few classes: a class adds at most one mode."""
+    modes = max(1, min(settings.modes, len(data.train.classes) - 1))
+    return replace(settings, modes=modes)
 
 
 @dataclass(frozen=True)
@@ -27,8 +69,8 @@ class Outcome:
 
     embedding: Embedded
     judgements: dict[str, Judgement]
-    most: Curve | None = None
-    least: Curve | None = None
+    most: TruncationCurve | None = None
+    least: TruncationCurve | None = None
 
     @property
     def overlap(self) -> list[float] | None:
@@ -57,11 +99,11 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Results:
+class RetrievalResults:
     """Outcomes of all methods on one data set, in order."""
 
     data: ZeroShot
-    settings: Settings
+    settings: RetrievalSettings
     seed: int
     chance: Judgement
     outcomes: dict[str, Outcome]
@@ -99,11 +141,11 @@ class Results:
 def run(
     data: ZeroShot,
     methods: Sequence[str] = tuple(TITLES),
-    settings: Settings | None = None,
+    settings: RetrievalSettings | None = None,
     *,
     seed: int = 0,
     watch: Callable[[Outcome], None] = lambda outcome: None,
-) -> Results:
+) -> RetrievalResults:
     """Embed and judge by every method that the data allow.
 
     Ctrl-C ends the training at hand, judges what it has learned, and leaves out the methods after.
@@ -114,15 +156,15 @@ def run(
         seed: of networks and batches.
         watch: told of every outcome as it comes.
     """
-    settings = settings or Settings()
-    inputs = Inputs(data, settings.components, settings.damping)
+    settings = settings or RetrievalSettings()
+    inputs = RetrievalInputs(data, settings.components, settings.damping)
     outcomes: dict[str, Outcome] = {}
     for method in possible(methods, inputs):
         outcomes[method] = outcome(embed(method, inputs, settings, seed), data)
         watch(outcomes[method])
         if outcomes[method].embedding.interrupted:
             break
-    return Results(data, settings, seed, chance(data), outcomes)
+    return RetrievalResults(data, settings, seed, chance(data), outcomes)
 
 
 def outcome(embedding: Embedded, data: ZeroShot) -> Outcome:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from schmidt.experiments.retrieval.dataset import ZeroShot
-from schmidt.experiments.retrieval.embedded import TITLES
-from schmidt.experiments.retrieval.metrics import SIMILARITIES
-from schmidt.experiments.retrieval.protocol import Outcome, Results
+from schmidt.domains import ZeroShot
+from schmidt.experiments.retrieval.methods import TITLES
+from schmidt.experiments.retrieval.protocol import Outcome, RetrievalResults
+from schmidt.ranking import SIMILARITIES
+from schmidt.report import Report
 
 
 def headings(k: int) -> list[str]:
@@ -29,7 +30,7 @@ def row(outcome: Outcome) -> list[str]:
     return [*cells, number(cosine.mean_r_precision), f"{outcome.embedding.seconds:.1f}"]
 
 
-def chance_row(results: Results) -> list[str]:
+def chance_row(results: RetrievalResults) -> list[str]:
     """The same for a random order."""
     c = results.chance
     both = [number(c.mean_precision), number(c.mean_average_precision)]
@@ -40,7 +41,7 @@ def number(value: float) -> str:
     return "–" if value != value else f"{value:.3f}"
 
 
-def rows(results: Results) -> list[list[str]]:
+def rows(results: RetrievalResults) -> list[list[str]]:
     return [chance_row(results), *(row(o) for o in results.outcomes.values())]
 
 
@@ -54,7 +55,7 @@ def sizes(data: ZeroShot) -> str:
     return f"{data.domains[0]} → {data.domains[1]}; " + ", ".join(parts)
 
 
-def notes(results: Results) -> list[str]:
+def notes(results: RetrievalResults) -> list[str]:
     """What the table does not say: queries left out, chosen settings, truncation."""
     out: list[str] = []
     left_out = results.chance.summary()["without_relevant"]
@@ -73,21 +74,11 @@ def notes(results: Results) -> list[str]:
     return out
 
 
-def markdown(results: Results, pictures: list[str]) -> str:
-    """A page with the table, the notes and the pictures."""
-    head = headings(results.data.k)
-    table = [head, ["---"] + ["---:"] * (len(head) - 1), *rows(results)]
-    lines = [
-        f"# Zero-shot retrieval: {results.data.name}",
-        "",
-        sizes(results.data) + f"; seed {results.seed}.",
-        "",
-        *("| " + " | ".join(cells) + " |" for cells in table),
-        "",
-        "Means over queries; cos: ranked by cosine, ip: by inner product, R-p: R-precision.",
-        "",
-        *("- " + line for line in notes(results)),
-        "",
-        *(f"![{name.removesuffix('.png')}]({name})\n" for name in pictures),
-    ]
-    return "\n".join(lines)
+def page(results: RetrievalResults) -> Report:
+    """The table and the notes, to which pictures can be added."""
+    out = Report(f"Zero-shot retrieval: {results.data.name}", numbers=results.report())
+    out.text(sizes(results.data) + f"; seed {results.seed}.")
+    out.table(headings(results.data.k), rows(results))
+    out.text("Means over queries; cos: ranked by cosine, ip: by inner product, R-p: R-precision.")
+    out.items(notes(results))
+    return out

@@ -20,9 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from schmidt.experiments.retrieval.arrays import read_arrays
-from schmidt.experiments.retrieval.dataset import Items, Pair, Picture, ZeroShot, check_shared
-from schmidt.experiments.retrieval.folders import picture
+from schmidt.domains import DomainPair, Items, Picture, ZeroShot, check_shared, picture, read_arrays
 
 SPLIT_2 = (
     *("bat", "cabin", "cow", "dolphin", "door", "giraffe", "helicopter", "mouse", "pear"),
@@ -61,7 +59,7 @@ def sketchy(root: Path | str, split: int = 1, *, k: int = 100) -> ZeroShot:
     names = sorted({name for part in parts.values() for _, cs, _ in part.values() for name in cs})
     pictures = features.parent / "Sketchy"
     pairs = {name: _pair(part, names, pictures) for name, part in parts.items()}
-    empty = Pair(pairs["train"].x.of(np.array([])), pairs["train"].y.of(np.array([])))
+    empty = DomainPair(pairs["train"].x.of(np.array([])), pairs["train"].y.of(np.array([])))
     return ZeroShot(
         f"Sketchy Extended, split {split}",
         pairs["train"],
@@ -144,7 +142,7 @@ def _read(path: Path) -> tuple[np.ndarray, list[str], list[str]]:
     return features, classes, paths
 
 
-def _pair(part: Part, names: list[str], pictures: Path) -> Pair:
+def _pair(part: Part, names: list[str], pictures: Path) -> DomainPair:
     number = {name: i for i, name in enumerate(names)}
     domains = []
     for domain in DOMAINS:
@@ -153,7 +151,7 @@ def _pair(part: Part, names: list[str], pictures: Path) -> Pair:
         shown = _shown(folder, paths) if folder.is_dir() else None
         domains.append(Items(features, np.array([number[c] for c in classes]), shown))
     check_shared(domains[0].classes, domains[1].classes, names, DOMAINS)
-    return Pair(*domains)
+    return DomainPair(*domains)
 
 
 def _shown(folder: Path, paths: list[str]) -> Picture:

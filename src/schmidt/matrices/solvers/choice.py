@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from schmidt.matrices.solvers.krylov import NotConvergedError, block_krylov
-from schmidt.matrices.solvers.lanczos import lanczos
-from schmidt.matrices.solvers.lapack import lapack
-from schmidt.matrices.solvers.lobpcg import lobpcg
-from schmidt.matrices.solvers.triplets import Triplets
-from schmidt.matrices.sources.source import Source, tall
+from schmidt.matrices.solvers.engines import lanczos, lobpcg
+from schmidt.matrices.solvers.krylov import advance, block_krylov
+from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, lapack
+from schmidt.matrices.sources.source import Source
 
 SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")
 SMALL = 400
@@ -28,14 +26,21 @@ def solve(
     preconditioner: Any = None,
     accuracy: float = 1e-6,
     seed: int = 0,
+    start: Triplets | None = None,
 ) -> Triplets:
-    """At least ``rank`` triplets by the solver named, or by the one that suits the structure."""
-    own = getattr(source, "solve", None)
-    if own is not None:
+    """At least ``rank`` triplets by the solver named, or by the one that suits the structure.
+
+    Args:
+        source: A with m ≥ n, unless it has a solver of its own; see :func:`leading_triplets`.
+        start: fewer triplets whose space is to go on.
+    """
+    enough = solver == "auto" and not source.solver and _choice(source, rank) == "lapack"
+    if start is not None and start.space is not None and not enough:
+        return advance(start.space, rank, accuracy=accuracy, largest=source.largest(rank))
+    if source.solver:
         if solver != "auto":
             raise ValueError(f"{source.structure} has a solver of its own: leave solver out")
-        found: Triplets = own(rank, accuracy=accuracy, seed=seed)
-        return found
+        return source.solve(rank, accuracy=accuracy, seed=seed)
     if preconditioner is not None and solver not in ("auto", "lobpcg"):
         raise ValueError(f"a preconditioner is for lobpcg, not for {solver}")
     if solver == "auto":
@@ -45,7 +50,7 @@ def solve(
     if solver == "lobpcg":
         return lobpcg(source, rank, preconditioner, accuracy=accuracy, seed=seed)
     if solver == "krylov":
-        return _krylov(source, rank, accuracy, seed, None)
+        return block_krylov(source, rank, accuracy=accuracy, seed=seed)
     if solver in ("propack", "arpack"):
         if source.device.type != "cpu":
             raise ValueError(f"{solver} works on the CPU only, A is on {source.device}")
@@ -55,6 +60,8 @@ def solve(
 
 def _choice(source: Source, rank: int) -> str:
     m, n = source.shape
+    if source.norm2 == 0 and m * n <= ENTRIES:
+        return "lapack"
     little = source.small <= SMALL or SHARE * rank > source.small
     if little and m * n <= ENTRIES:
         return "lapack"
@@ -65,7 +72,7 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     """The fastest, and where it fails the surest."""
     m, n = source.shape
     said = []
-    if source.structure != "dense" and rank < source.small:
+    if source.structure not in ("dense", "mapped") and rank < source.small:
         try:
             return lanczos(source, rank, accuracy=accuracy, seed=seed)
         except NotConvergedError as error:
@@ -73,7 +80,7 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     try:
         # a space of half the dimension costs more than all of LAPACK
         limit = source.small // 2 if m * n <= ENTRIES else None
-        return _krylov(source, rank, accuracy, seed, limit)
+        return block_krylov(source, rank, accuracy=accuracy, seed=seed, largest=limit)
     except NotConvergedError as error:
         said.append(f"krylov: {error}")
     if m * n <= ENTRIES:
@@ -83,9 +90,3 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
         + "; ".join(said)
         + "): a lower accuracy= or another rank may help"
     )
-
-
-def _krylov(source: Source, rank: int, accuracy: float, seed: int, limit: int | None) -> Triplets:
-    upright = tall(source)
-    found = block_krylov(upright, rank, accuracy=accuracy, seed=seed, largest=limit)
-    return found if upright is source else found.adjoint

@@ -11,21 +11,71 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schmidt.matrices.solvers.krylov import (
-    Columns,
-    NotConvergedError,
-    accurate_ones,
-    block_size,
-    converged,
-)
-from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
-from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.arrays import refuse_masked
+from schmidt.matrices.solvers.krylov import block_krylov
+from schmidt.matrices.solvers.triplets import Triplets, negligible
+from schmidt.matrices.sources.centred import vector
 from schmidt.matrices.sources.entries import checked
-from schmidt.matrices.sources.source import Source
-from schmidt.matrices.sources.units import unit_of
+from schmidt.matrices.sources.source import Dense, Source, unit_of
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""
+
+
+def plain_chunks(A: Any) -> Any:
+    """The array with dense chunks of a type that can be decomposed, still lazy."""
+    if not isinstance(A, da.Array):
+        raise ValueError(f"expected a dask array, got {type(A).__name__}: call .to_dask_array()")
+    kind = np.dtype(A.dtype)
+    if kind.kind in "biu":
+        kind = np.dtype(float)
+    elif kind == np.float16:
+        kind = np.dtype(np.float32)
+    return da.map_blocks(_dense_chunk, A, kind, dtype=kind, meta=np.empty((0,) * A.ndim, kind))
+
+
+def _dense_chunk(block: Any, kind: np.dtype) -> np.ndarray:
+    refuse_masked(block)
+    if hasattr(block, "todense"):  # scipy.sparse and sparse; a chunk is small
+        block = block.todense()
+    return np.asarray(block).astype(kind, copy=False)
+
+
+def shifted(A: Any, center: Any, scale: Any) -> Any:
+    """(A − 1 μᵀ) diag(scale)⁻¹ as a lazy dask array; means and deviations take one pass."""
+    A = plain_chunks(A)
+    kind = np.dtype(complex if A.dtype.kind == "c" else float)
+    if A.ndim != 2 or any(np.isnan(size) for size in A.shape):
+        return A  # for Chunked to refuse
+    like = Dense(np.ones((1, 1), A.dtype))
+    given = [
+        vector(a, A.shape[1], like, name) for name, a in (("center", center), ("scale", scale))
+    ]
+    mean, divisor = (None if a is None else a.numpy() for a in given)
+    wide = A.astype(kind)
+    if divisor is None:
+        means, variances = da.compute(wide.mean(0), wide.var(0))
+        about = means if mean is None else mean
+        variances = variances + np.abs(means - about) ** 2
+        mean, size = about, np.sqrt(variances)
+        constant = size <= 10 * np.finfo(A.dtype).eps * np.abs(about)
+        divisor = np.where(constant, 1.0, size)
+    elif mean is None:
+        mean = wide.mean(0).compute()
+    return da.map_blocks(
+        _shift_chunk,
+        A,
+        da.from_array(mean[None], chunks=(1, A.chunks[1])),
+        da.from_array(divisor[None], chunks=(1, A.chunks[1])),
+        dtype=A.dtype,
+        meta=np.empty((0, 0), A.dtype),
+        chunks=A.chunks,
+    )
+
+
+def _shift_chunk(block: np.ndarray, mean: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    # rounded once, when the mean is gone
+    return ((block - mean) / divisor).astype(block.dtype, copy=False)
 
 
 class Chunked(Source):
@@ -36,13 +86,10 @@ class Chunked(Source):
     """
 
     structure = "dask"
+    solver = "dask"
 
     def __init__(self, A: Any) -> None:
-        if not isinstance(A, da.Array):
-            raise ValueError(
-                f"expected a dask array, got {type(A).__name__}: call .to_dask_array()"
-            )
-        A = A.astype(float) if A.dtype.kind in "biu" else A
+        A = plain_chunks(A)
         if any(np.isnan(size) for size in A.shape):
             raise ValueError("the dask array has unknown chunk sizes: call A.compute_chunk_sizes()")
         self.dtype = checked(torch.from_numpy(np.empty((1, 1), A.dtype)), A.shape).dtype
@@ -75,69 +122,34 @@ class Chunked(Source):
     def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
         """A V diag(s)⁻¹, not computed; zero columns where s is rounding."""
         s = values.numpy()
-        known = ~_negligible(s)
+        known = ~negligible(s, float(np.finfo(s.dtype).eps))
         return self.array @ (right.numpy() * np.where(known, 1 / np.where(known, s, 1), 0))
+
+    def largest(self, rank: int) -> int:
+        return max(SPACE * rank, 400)
 
     def solve(self, rank: int, *, accuracy: float, seed: int) -> Triplets:
         """Block Lanczos on AᴴA, so that only right sides are held; then Rayleigh–Ritz with A.
 
         One pass over A per step. Values below 1e-5 σ₁ are out of reach of AᴴA.
         """
-        n = self.shape[1]
-        generator = torch.Generator().manual_seed(seed)
-        b = min(block_size(rank), n)
-        V, _ = orthonormalize(random_normal(n, b, self.empty(), generator))
-        basis, G = Columns(V), V.new_empty(0, 0)
-        while True:
-            Z = self._normal(basis.last)
-            width = min(b, n - basis.size)
-            G = _bordered(G, basis.all.mH @ Z)
-            if width:
-                _, Q, R = extend(basis.all, Z, generator)
-            else:
-                R = torch.zeros_like(G[:b, :b])
-            if basis.size >= rank:
-                values, vectors = torch.linalg.eigh((G + G.mH) / 2)
-                s = values.flip(0)[:rank].clamp_min(0).sqrt()
-                x = vectors.flip(1)[:, :rank]
-                outside = torch.linalg.vector_norm(R @ x[-R.shape[1] :], dim=0)
-                rest = float(values.clamp_min(0)[:-rank].sum()) / basis.size
-                if converged(s, outside, rest, accuracy) or not width:
-                    break
-                if basis.size + width > max(SPACE * rank, 400):
-                    break
-            basis.append(Q[:, :width])
-        found = replace(
-            self._rayleigh_ritz((basis.all @ x).numpy()),
-            settings={"solver": "dask", "block": b, "dimension": basis.size},
-        )
-        good = accurate_ones(found, accuracy)
-        if not bool(good.all()):
-            assert found.residuals is not None
-            worst = float((found.residuals / found.values[0]).max())
-            first = int(good.long().cumprod(0).sum())
-            raise NotConvergedError(
-                f"dask: residuals up to {worst:.1e} σ₁ are left in a Krylov space of dimension "
-                f"{basis.size}; a lower accuracy= or another rank may help",
-                self._with_rounding(found.truncate(first)) if first else None,
-            )
-        return self._with_rounding(found)
+        return block_krylov(self, rank, accuracy=accuracy, seed=seed, largest=self.largest(rank))
 
-    def _with_rounding(self, found: Triplets) -> Triplets:
-        """Residuals of left sides A v/s, in which the rounding ε σ₁ of A v is ε σ₁/s, and Aᴴ of
-        that ε σ₁²/s; columns of zeros leave s on both sides, and the term itself in the error."""
-        assert found.residuals is not None
-        s, r = found.values.numpy(), found.residuals.numpy()
-        gone = _negligible(s)
-        self.noise = float(np.linalg.norm(s[gone].astype(float)))
-        rounding = 4 * np.finfo(s.dtype).eps * s[0] ** 2 / np.where(gone, 1, s)
-        residuals = np.where(gone, math.sqrt(2) * s, r + rounding).astype(s.dtype)
-        return replace(found, residuals=torch.from_numpy(residuals))
-
-    def _normal(self, X: Tensor) -> Tensor:
+    def normal(self, X: Tensor) -> tuple[None, Tensor]:
         """AᴴA X in one pass."""
         Y = self.array @ X.resolve_conj().numpy()
-        return torch.from_numpy(np.ascontiguousarray((self.array.conj().T @ Y).compute()))
+        return None, torch.from_numpy(np.ascontiguousarray((self.array.conj().T @ Y).compute()))
+
+    def triplets(self, right: Tensor, settings: Any) -> Triplets:
+        """Rayleigh–Ritz on span(right) in one pass; left sides stay A v/s, an expression.
+
+        Where those are columns of zeros, the term itself is in the error.
+        """
+        found = self._rayleigh_ritz(right.resolve_conj().numpy())
+        s = found.values.numpy()
+        gone = negligible(s, float(np.finfo(s.dtype).eps))
+        noise = float(np.linalg.norm(s[gone].astype(float)))
+        return replace(found, settings=settings, noise=noise)
 
     def _rayleigh_ritz(self, right: np.ndarray) -> Triplets:
         V = np.linalg.qr(right)[0]
@@ -157,11 +169,6 @@ class Chunked(Source):
         )
 
 
-def _negligible(s: np.ndarray) -> np.ndarray:
-    """Singular values whose left vectors A v/s would be rounding."""
-    return s <= 1e2 * np.finfo(s.dtype).eps * s[0]
-
-
 def _size(block: np.ndarray) -> np.ndarray:
     """A power of two u just below the largest |x| of a block, and Σ|x/u|² in float64."""
     largest = float(np.abs(block).max(initial=0))
@@ -169,9 +176,3 @@ def _size(block: np.ndarray) -> np.ndarray:
         return np.array([[0.0, largest]])
     unit = 2.0 ** (math.frexp(largest)[1] - 1)
     return np.array([[unit, float((np.abs(block / unit).astype(float) ** 2).sum())]])
-
-
-def _bordered(G: Tensor, column: Tensor) -> Tensor:
-    """The Hermitian matrix with one more block column."""
-    d = len(G)
-    return torch.cat([torch.cat([G, column[:d]], 1), column.mH], 0) if d else column

@@ -5,23 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from schmidt.matrices.solvers.orthonormal import extend, orthonormalize, random_normal
-from schmidt.matrices.solvers.triplets import Triplets
+from schmidt.linalg import extend, orthonormalize, random_normal
+from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, accurate_ones
 from schmidt.matrices.sources.source import Source
 
 SAFETY = 0.3
 """On the estimated error of the singular values, because the estimate is not a bound."""
-
-
-class NotConvergedError(RuntimeError):
-    """A solver stopped before its triplets were as accurate as asked.
-
-    ``found`` holds the leading ones that are, where the solver hands them over.
-    """
-
-    def __init__(self, message: str, found: Triplets | None = None) -> None:
-        super().__init__(message)
-        self.found = found
+STEPS = 5000
 
 
 def block_krylov(
@@ -36,11 +26,11 @@ def block_krylov(
     """The leading triplets from span{X, AᴴA X, (AᴴA)² X, …} of a Gaussian block X.
 
     Musco and Musco 2015, with an orthonormal basis V kept by block Gram–Schmidt, so that
-    AᴴA V = V T + Q R E* as in block Lanczos. Ritz triplets (W = A V, V x, W x/s) satisfy
+    AᴴA V = V G + Q R E* as in block Lanczos. Ritz triplets (W = A V, V x, W x/s) satisfy
     A v = s u by construction, and the norm of Aᴴu − s v is ‖R x_last‖/s without another product.
 
     Args:
-        source: A (m, n) with m ≥ n.
+        source: A (m, n), best with m ≥ n.
         rank: k.
         accuracy: wanted relative error of the singular values; their error is of second order in
             the residual, r²/s, up to gaps. It is not a bound: the certificate is.
@@ -51,61 +41,45 @@ def block_krylov(
     Raises:
         NotConvergedError: the space reached ``largest``.
 
-    Cost: two products of A with ``block`` columns per step, and 4 (m + n) d² for the orthogonality
-    of a space of dimension d.
+    Cost: two products of A with ``block`` columns per step, and 4 n d² for the orthogonality of a
+    space of dimension d.
     """
     n = source.shape[1]
     generator = torch.Generator().manual_seed(seed)
     b = min(block or block_size(rank), n)
+    first = random_normal(n, b, source.empty(), generator)
+    return advance(Space(source, first, generator), rank, accuracy=accuracy, largest=largest)
+
+
+def advance(
+    space: Space, rank: int, *, accuracy: float = 1e-6, largest: int | None = None
+) -> Triplets:
+    """Grow a space until its leading ``rank`` triplets are accurate: see :func:`block_krylov`."""
+    n = space.source.shape[1]
     largest = n if largest is None else min(largest, n)
-    V, _ = orthonormalize(random_normal(n, b, source.empty(), generator))
-    basis, images = Columns(V), Columns(source.apply(V))
-    G = images.last.mH @ images.last
-    products, due = b, rank
+    due = rank
     while True:
-        Z = source.adjoint(images.last)
-        products += images.last.shape[1]
-        width = min(b, n - basis.size)
-        if width:
-            _, Q, R = extend(basis.all, Z, generator)
-            Q, R = Q[:, :width], R
-        else:
-            R = torch.zeros_like(G[:b, :b])
-        if basis.size >= due or not width:
+        if space.size >= due or space.full:
             # Ritz values of a large space are not free
-            due = basis.size + max(0, basis.size - 400) // 8
-            s, x = _ritz(G, images.all, rank)
-            outside = torch.linalg.vector_norm(R @ x[-R.shape[1] :], dim=0)
-            rest = (float(G.diagonal().real.sum()) - float(s.square().sum())) / basis.size
-            if converged(s, outside, max(rest, 0.0), accuracy) or not width:
-                found = _triplets(source, basis, images, x, R, products, b, accuracy)
-                if accurate(found, accuracy):
+            due = space.size + max(0, space.size - 400) // 8
+            s, x = _leading(space, rank)
+            outside = torch.linalg.vector_norm(space.leaving(x), dim=0)
+            rest = (float(space.G.diagonal().real.sum()) - float(s.square().sum())) / space.size
+            if converged(s, outside, max(rest, 0.0), accuracy) or space.full:
+                found = _triplets(space, x, accuracy)
+                good = accurate_ones(found, accuracy)
+                if bool(good.all()):
                     return found
-                products = found.products
-            if not width or due + b > largest < n:
+            if space.full or due + space.block > largest < n:
+                found = _triplets(space, x, accuracy)
+                good = int(accurate_ones(found, accuracy).long().cumprod(0).sum())
                 raise NotConvergedError(
                     f"{rank} triplets are not accurate to {accuracy:g} in a Krylov space of "
-                    f"dimension {basis.size}"
+                    f"dimension {space.size}: residuals up to {_worst(found):.1e} σ₁ are left; a "
+                    "lower accuracy= or another rank may help",
+                    found.truncate(good) if good else None,
                 )
-        basis.append(Q)
-        new = source.apply(Q)
-        products += width
-        images.append(new)
-        cross = images.all.mH @ new
-        G = torch.cat([torch.cat([G, cross[: len(G)]], 1), cross.mH], 0)
-
-
-def accurate(triplets: Triplets, accuracy: float) -> bool:
-    """Are all residuals so small that the values are accurate to second order, or rounding?"""
-    return bool(accurate_ones(triplets, accuracy).all())
-
-
-def accurate_ones(triplets: Triplets, accuracy: float) -> Tensor:
-    """(k,) of which triplets :func:`accurate` is true."""
-    r, s = triplets.residuals, triplets.values
-    assert r is not None
-    rounding = 1e3 * torch.finfo(s.dtype).eps * s[0]
-    return r <= torch.maximum(accuracy**0.5 * s, rounding)
+        space.grow()
 
 
 def block_size(rank: int) -> int:
@@ -117,27 +91,129 @@ class Columns:
     """Columns that grow by blocks, in one piece of memory."""
 
     def __init__(self, first: Tensor) -> None:
-        rows, b = first.shape
-        self._memory = first.new_empty(rows, 6 * b)
-        self._memory[:, :b] = first
-        self.size, self._width = b, b
+        rows, self.size = first.shape
+        self._memory = first.new_empty(rows, 6 * self.size)
+        self._memory[:, : self.size] = first
 
     def append(self, block: Tensor) -> None:
         b = block.shape[1]
         if self.size + b > self._memory.shape[1]:
-            grown = block.new_empty(len(block), 2 * self._memory.shape[1])
+            grown = block.new_empty(len(block), max(2 * self._memory.shape[1], 6 * b))
             grown[:, : self.size] = self.all
             self._memory = grown
         self._memory[:, self.size : self.size + b] = block
-        self.size, self._width = self.size + b, b
+        self.size += b
 
     @property
     def all(self) -> Tensor:
         return self._memory[:, : self.size]
 
+
+class Space:
+    """A block Krylov space of H = AᴴA that can go on: H V = V G + Q R Eᴴ.
+
+    V (n, d) is orthonormal, Q (n, w) orthonormal and orthogonal to it, and E picks the columns of V
+    whose image leaves the space, ``open``. Where images W = A V are kept, small singular values are
+    had from them. Columns of Q whose rows of R vanish are fresh random directions: a space that is
+    exhausted goes on.
+
+    Args:
+        source: A (m, n).
+        first: (n, b) columns to begin with.
+        generator: of fresh directions.
+    """
+
+    def __init__(self, source: Source, first: Tensor, generator: torch.Generator) -> None:
+        self.source, self.generator = source, generator
+        self.products = 0
+        self.name = source.solver or "krylov"
+        V, _ = orthonormalize(first)
+        self.block = V.shape[1]
+        self.basis, self.images = Columns(V), Columns(V.new_empty(source.shape[0], 0))
+        self.G = V.new_empty(0, 0)
+        self.open = torch.arange(0)
+        self._multiply(V)
+
+    @classmethod
+    def of(cls, found: Triplets, source: Source, seed: int) -> Space:
+        """The space of triplets with A v = s u, whoever found them."""
+        space = cls.__new__(cls)
+        space.source, space.generator = source, torch.Generator().manual_seed(seed)
+        space.products = found.products
+        space.name = str(found.settings.get("solver", "krylov"))
+        space.block = min(block_size(len(found.values)), source.shape[1])
+        image = found.left * found.values.to(found.left)
+        space.basis, space.images = Columns(found.right), Columns(image)
+        back = source.adjoint(image)
+        space.products += image.shape[1]
+        C, space.Q, space.R = extend(found.right, back, space.generator)
+        space.G, space.open = (C + C.mH) / 2, torch.arange(len(found.values))
+        return space
+
     @property
-    def last(self) -> Tensor:
-        return self._memory[:, self.size - self._width : self.size]
+    def size(self) -> int:
+        """d."""
+        return self.basis.size
+
+    @property
+    def room(self) -> int:
+        """How many dimensions are left."""
+        return self.source.shape[1] - self.basis.size
+
+    @property
+    def full(self) -> bool:
+        """Whether the space is everything."""
+        return self.room == 0
+
+    def grow(self, extra: Tensor | None = None) -> None:
+        """One more block: what leaves the space, and ``extra`` (n, ·) directions to look into."""
+        Q = self.Q[:, : self.room]
+        width = 0 if extra is None else min(extra.shape[1], self.room - Q.shape[1])
+        if extra is not None and width > 0:
+            basis = torch.cat([self.basis.all, Q], 1)
+            Q = torch.cat([Q, extend(basis, extra[:, :width], self.generator)[1]], 1)
+        self.basis.append(Q)
+        self._multiply(Q)
+
+    def fresh(self, columns: int) -> Tensor:
+        """Random directions."""
+        return random_normal(self.source.shape[1], columns, self.G, self.generator)
+
+    def _multiply(self, Q: Tensor) -> None:
+        """Products with the columns that V has just got, and what of them leaves it."""
+        d, w = self.basis.size, Q.shape[1]
+        image, Z = self.source.normal(Q)
+        self.products += w
+        if image is not None:
+            self.images.append(image)
+        room = self.room
+        if room >= w:
+            C, self.Q, self.R = extend(self.basis.all, Z, self.generator)
+        else:
+            C = self.basis.all.mH @ Z
+            self.Q, self.R = Z[:, :0], Z.new_zeros(0, w)
+            if room:  # too narrow for a block: what is left is all of the rest
+                rest = random_normal(len(Z), room, Z, self.generator)
+                _, self.Q, _ = extend(self.basis.all, rest, self.generator)
+                self.R = self.Q.mH @ Z
+        old = len(self.G)
+        self.G = torch.cat(
+            [torch.cat([self.G, C[:old]], 1), torch.cat([C[:old].mH, _hermitian(C[old:])], 1)]
+        )
+        self.open = torch.arange(d - w, d)
+
+    def ritz(self) -> tuple[Tensor, Tensor]:
+        """All d Ritz values of H, descending, and the vectors x of V x."""
+        values, vectors = torch.linalg.eigh(_hermitian(self.G))
+        return values.flip(0).clamp_min(0), vectors.flip(1)
+
+    def leaving(self, x: Tensor) -> Tensor:
+        """R Eᴴ x, (w, ·): the part of H V x outside of the space, in coordinates of Q."""
+        return self.R @ x[self.open]
+
+
+def _hermitian(a: Tensor) -> Tensor:
+    return (a + a.mH) / 2
 
 
 def gram(dtype: torch.dtype) -> float:
@@ -148,15 +224,21 @@ def gram(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).eps ** (1 / 3))
 
 
-def _ritz(G: Tensor, W: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Singular values and right singular vectors (d, k) of W, from G = WᴴW where that is exact
-    enough."""
-    values, vectors = torch.linalg.eigh((G + G.mH) / 2)
-    top = values.flip(0)[:rank]
-    if bool(top[-1] > gram(G.dtype) ** 2 * top[0]):
-        return top.sqrt(), vectors.flip(1)[:, :rank]
-    _, s, vh = torch.linalg.svd(torch.linalg.qr(W).R, full_matrices=False)
+def _leading(space: Space, rank: int) -> tuple[Tensor, Tensor]:
+    """Leading singular values and right singular vectors (d, k) in the space, from its Gram matrix
+    where that is exact enough."""
+    values, x = space.ritz()
+    top = values[:rank]
+    images = space.images.all
+    if bool(top[-1] > gram(images.dtype) ** 2 * top[0]) or not images.shape[1]:
+        return top.sqrt(), x[:, :rank]
+    _, s, vh = torch.linalg.svd(torch.linalg.qr(images).R, full_matrices=False)
     return s[:rank], vh.mH[:, :rank]
+
+
+def _worst(found: Triplets) -> float:
+    assert found.residuals is not None
+    return float((found.residuals / found.values[0].clamp_min(1e-300)).max())
 
 
 def converged(s: Tensor, outside: Tensor, rest: float, accuracy: float) -> bool:
@@ -172,22 +254,19 @@ def converged(s: Tensor, outside: Tensor, rest: float, accuracy: float) -> bool:
     return bool((small | (s <= rounding) | (outside <= rounding * s)).all())
 
 
-def _triplets(
-    source: Source,
-    basis: Columns,
-    images: Columns,
-    x: Tensor,
-    R: Tensor,
-    products: int,
-    block: int,
-    accuracy: float,
-) -> Triplets:
+def _triplets(space: Space, x: Tensor, accuracy: float) -> Triplets:
+    source, settings = space.source, _settings(space)
+    if not space.images.all.shape[1]:
+        return source.triplets(space.basis.all @ x, settings).of(space)
     # A last QR of A v makes u orthonormal to rounding, and σ as accurate as that of A v
-    Q, small = torch.linalg.qr(images.all @ x)
-    inner, s, rotation = torch.linalg.svd(small)
+    image = space.images.all @ x
+    length = torch.linalg.vector_norm(image, dim=0)
+    length = torch.where(length > 0, length, torch.ones_like(length))
+    Q, small = orthonormalize(image / length)
+    inner, s, rotation = torch.linalg.svd(small * length)
     turned = rotation.mH
-    left, right = Q @ inner, basis.all @ (x @ turned)
-    outside = torch.linalg.vector_norm(R @ (x[-R.shape[1] :] @ turned), dim=0)
+    left, right = Q @ inner, space.basis.all @ (x @ turned)
+    outside = torch.linalg.vector_norm(space.leaving(x @ turned), dim=0)
     # r s is known up to rounding in σ₁², which says nothing about small σ: those are measured
     rounding = 10 * torch.finfo(s.dtype).eps * s[0].square()
     enough = (10 * torch.finfo(s.dtype).eps) ** 0.5 / accuracy**0.25
@@ -197,11 +276,89 @@ def _triplets(
         rest = ~known
         back = source.adjoint(left[:, rest]) - right[:, rest] * s[rest]
         residuals[rest] = torch.linalg.vector_norm(back, dim=0)
-        products += int(rest.sum())
-    settings = {
-        "solver": "krylov",
-        "block": block,
-        "steps": -(-basis.size // block),
-        "dimension": basis.size,
+        space.products += int(rest.sum())
+    return Triplets(left, s, right, residuals, None, space.products, settings, 0.0, space)
+
+
+def _settings(space: Space) -> dict[str, object]:
+    return {
+        "solver": space.name,
+        "block": space.block,
+        "dimension": space.size,
     }
-    return Triplets(left, s, right, residuals, None, products, settings)
+
+
+def power_iteration(
+    source: Source, rank: int | float, *, accuracy: float = 1e-6, seed: int = 0, steps: int = STEPS
+) -> Triplets:
+    """v ← XᵀX v/‖XᵀX v‖ until it stands still; then x_i ← x_i − ⟨x_i, v⟩ v, and again.
+
+    Deflation is a projection of v, so that X is never changed. Converges like (σ₂/σ₁)² per step;
+    equal values are fine (any direction of their space will do), nearly equal ones are slow.
+
+    Args:
+        source: X (m, n), real.
+        rank: k, or the share of ‖X‖_F² that the components are to explain.
+        accuracy: relative change of σ per step, relative to what is still to come, at which to
+            stop.
+        seed: of the starting vectors.
+        steps: per component.
+
+    Raises:
+        NotConvergedError: after so many steps of one component.
+    """
+    n = source.shape[1]
+    generator = torch.Generator().manual_seed(seed)
+    V = torch.zeros(n, 0, dtype=source.dtype)
+    values: list[float] = []
+    left: list[torch.Tensor] = []
+    most = rank if isinstance(rank, int) else source.small
+    energy = 0.0
+    while len(values) < most:
+        v = torch.randn(n, 1, dtype=torch.float64, generator=generator).to(source.dtype)
+        v, image, s = _component(source, V, v, accuracy, steps, values)
+        V = torch.cat([V, v], 1)
+        values.append(s)
+        left.append(image / s if s > 0 else image)
+        energy += s * s
+        if isinstance(rank, float) and energy >= rank * (source.norm2 or 0.0):
+            break
+    s_all = torch.tensor(values, dtype=source.dtype)
+    return Triplets(torch.cat(left, 1), s_all, V, settings={"solver": "power"})
+
+
+def _component(
+    source: Source,
+    V: torch.Tensor,
+    v: torch.Tensor,
+    accuracy: float,
+    steps: int,
+    found: list[float],
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """The leading v orthogonal to V, X v and σ."""
+    rounding = 100 * torch.finfo(source.dtype).eps
+    v = _project(V, v)
+    for _ in range(steps):
+        image = source.apply(v)
+        s = float(torch.linalg.vector_norm(image))
+        if s <= rounding * max([s, *found]):
+            return v, image, s
+        back = source.adjoint(image)
+        step = _project(V, back)
+        # ‖XᵀX v − σ² v‖ / σ², whose square is the relative error of σ² up to the gap
+        residual = float(torch.linalg.vector_norm(back - V @ (V.mH @ back) - s * s * v)) / s**2
+        v = step
+        if residual <= max(accuracy**0.5 * 1e-2, rounding):
+            image = source.apply(v)
+            return v, image, float(torch.linalg.vector_norm(image))
+    raise NotConvergedError(
+        f"component {len(found) + 1} has not converged after {steps} power iterations: its "
+        "variance is nearly that of the next one; use solver='auto'"
+    )
+
+
+def _project(V: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    for _ in range(2):
+        v = v - V @ (V.mH @ v)
+        v = v / torch.linalg.vector_norm(v).clamp_min(torch.finfo(v.dtype).tiny)
+    return v

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -11,8 +13,22 @@ import torch
 from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
-from schmidt.matrices.sources.entries import array, checked, double, floating, squared_norm, view
+from schmidt.arrays import refuse_masked
+from schmidt.matrices.sources.entries import (
+    array,
+    checked,
+    double,
+    floating,
+    plain,
+    sound,
+    squared_norm,
+    view,
+)
 
+LONG = 4096
+"""Terms of a sum in single precision; longer ones are sums of sums in double precision."""
+RANGE = 1e100
+"""Largest entries beyond it, or below its inverse, are brought to 1 before anything is squared."""
 NARROW = 4
 """Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
 
@@ -26,13 +42,15 @@ class Source(ABC):
         device: where blocks of columns live.
         norm2: ‖A‖_F², or None where only products are known.
         structure: what a solver is chosen by: "dense", "sparse", "operator", "blocks", "dask".
+        solver: the name of the solver that the source brings along as :meth:`solve`, or "".
         probes: whether a certificate may ask for more products.
         unit: what values are to be multiplied by: the user's matrix is unit·A.
-        noise: what rounding may have done to the triplets, in the Frobenius norm, beyond that of
-            one decomposition and of products with A.
+        noise: what rounding does to A itself, in the Frobenius norm, beyond one rounding of every
+            product.
     """
 
     probes = True
+    solver = ""
     unit = 1.0
     noise = 0.0
 
@@ -50,13 +68,35 @@ class Source(ABC):
     def adjoint(self, Y: Tensor) -> Tensor:
         """Aᴴ Y for Y (m, b)."""
 
+    def normal(self, X: Tensor) -> tuple[Tensor | None, Tensor]:
+        """A X, or None where nobody can hold it, and AᴴA X for X (n, b); in one pass if it can."""
+        image = self.apply(X)
+        return image, self.adjoint(image)
+
+    def solve(self, rank: int, *, accuracy: float, seed: int) -> Any:
+        """The leading triplets, where ``solver`` names a solver of its own."""
+        raise NotImplementedError
+
+    def triplets(self, right: Tensor, settings: Any) -> Any:
+        """Rayleigh–Ritz on span(right), where images cannot be held."""
+        raise NotImplementedError
+
+    def largest(self, rank: int) -> int | None:
+        """The largest Krylov space that may be built, or None."""
+        return None
+
     def give(self, result: Tensor) -> Any:
         """A result as the kind of array that the user works with; numpy unless said otherwise."""
-        return result.numpy()
+        return result.resolve_conj().numpy()
 
     def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
         """The left side as the user's kind of array."""
         return self.give(left)
+
+    @property
+    def eps(self) -> float:
+        """Rounding of the results."""
+        return float(torch.finfo(self.dtype).eps)
 
     @property
     def most(self) -> int:
@@ -69,6 +109,10 @@ class Source(ABC):
         if n <= m:
             return self.apply(torch.eye(n, dtype=self.dtype, device=self.device))
         return self.adjoint(torch.eye(m, dtype=self.dtype, device=self.device)).mH
+
+    def entries(self) -> Any:
+        """A compressed sparse matrix that is A, or None."""
+        return None
 
     def wide(self) -> Source:
         """The same matrix in double precision."""
@@ -84,6 +128,29 @@ class Source(ABC):
         return min(self.shape)
 
 
+class Wrapped(Source):
+    """Another source in other clothes: whatever is not said anew is that source's."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
+        self.norm2, self.structure, self.probes = source.norm2, source.structure, source.probes
+        self.unit, self.noise = source.unit, source.noise
+
+    @property
+    def eps(self) -> float:
+        return self.source.eps
+
+    def largest(self, rank: int) -> int | None:
+        return self.source.largest(rank)
+
+    def give(self, result: Tensor) -> Any:
+        return self.source.give(result)
+
+    def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
+        return self.source.give_left(left, values, right)
+
+
 class Dense(Source):
     """A numpy array or a tensor on any device; neither is copied.
 
@@ -95,10 +162,14 @@ class Dense(Source):
 
     def __init__(self, A: Any) -> None:
         self._numpy = not isinstance(A, Tensor)
-        given = A.detach() if isinstance(A, Tensor) else A
-        self.matrix = checked(given if isinstance(given, Tensor) else view(given))
+        self.norm2: float
+        given = plain(A) if isinstance(A, Tensor) else A
+        self.matrix, self.unit = comfortable(
+            checked(given if isinstance(given, Tensor) else view(given))
+        )
         self.shape = (self.matrix.shape[0], self.matrix.shape[1])
         self.dtype, self.device = self.matrix.dtype, self.matrix.device
+        self._given = self.dtype
         self._entries = self.matrix.resolve_conj().numpy() if self.device.type == "cpu" else None
         self.norm2 = squared_norm(self.matrix)
 
@@ -113,15 +184,44 @@ class Dense(Source):
         if self._entries is None:
             return self.matrix.mH @ Y
         rows = np.ascontiguousarray(array(Y).conj().T)  # (Yᴴ A)ᴴ: no conjugated copy of A
-        return torch.from_numpy((rows @ self._entries).conj().T)
+        if self.shape[0] <= LONG or self.matrix.dtype in (torch.float64, torch.complex128):
+            return torch.from_numpy((rows @ self._entries).conj().T)
+        total = np.zeros((len(rows), self.shape[1]), np.result_type(rows, np.float64))
+        for start in range(0, self.shape[0], LONG):
+            part = slice(start, start + LONG)
+            total += rows[:, part] @ self._entries[part]
+        return torch.from_numpy(total.astype(rows.dtype).conj().T)
+
+    @property
+    def eps(self) -> float:
+        return float(torch.finfo(self._given).eps)
 
     def dense(self) -> Tensor:
         return self.matrix
 
-    def wide(self) -> Source:
-        return Dense(self.matrix.to(double(self.dtype)))
+    def wide(self) -> Dense:
+        return self._with(self.matrix.to(double(self.dtype)))
+
+    def scaled(self, factor: float) -> Dense:
+        """The same matrix in units that are ``factor`` times as large."""
+        other = self._with(self.matrix / factor)
+        other.unit = self.unit * factor
+        other.norm2 = self.norm2 / factor / factor
+        return other
+
+    def _with(self, matrix: Tensor) -> Dense:
+        other = copy.copy(self)
+        other.matrix, other.dtype = matrix, matrix.dtype
+        other._entries = matrix.resolve_conj().numpy() if self.device.type == "cpu" else None
+        return other
+
+    def narrowed(self, result: Tensor) -> Tensor:
+        """A result in the precision of what was given."""
+        given = torch.empty(0, dtype=self._given)
+        return result.to(given.dtype if result.is_complex() else given.real.dtype)
 
     def give(self, result: Tensor) -> Any:
+        result = self.narrowed(result)
         return result.resolve_conj().numpy() if self._numpy else result
 
 
@@ -135,19 +235,29 @@ class Sparse(Source):
     structure = "sparse"
 
     def __init__(self, A: Any) -> None:
-        rows = A.tocsr()
+        rows = sound(A).tocsr()
+        refuse_masked(rows.data)
         if not rows.has_canonical_format:
             rows = rows.copy()
             rows.sum_duplicates()
-        data = checked(view(rows.data.reshape(1, -1)), rows.shape).numpy()[0]
-        self.matrix = scipy.sparse.csr_array((data, rows.indices, rows.indptr), shape=rows.shape)
+        given = checked(view(rows.data.reshape(1, -1)), rows.shape)
+        self._given = given.dtype
+        self.norm2: float
+        # products are sums of any length: they are made in double precision, whatever is given
+        data, self.unit = comfortable(given.to(double(given.dtype)))
+        entries = data.numpy()[0]
+        self.matrix = scipy.sparse.csr_array((entries, rows.indices, rows.indptr), shape=rows.shape)
         # rows of the adjoint in storage order make products with it twice as fast
         self.transposed = self.matrix.T.tocsr()
-        if np.iscomplexobj(data):
+        if np.iscomplexobj(entries):
             self.transposed = self.transposed.conj()
         self.shape = (rows.shape[0], rows.shape[1])
-        self.dtype, self.device = torch.from_numpy(data[:0]).dtype, torch.device("cpu")
-        self.norm2 = squared_norm(torch.from_numpy(data))
+        self.dtype, self.device = data.dtype, torch.device("cpu")
+        self.norm2 = squared_norm(data)
+
+    @property
+    def eps(self) -> float:
+        return float(torch.finfo(self._given).eps)
 
     def apply(self, X: Tensor) -> Tensor:
         return torch.from_numpy(self.matrix @ array(X))
@@ -160,9 +270,30 @@ class Sparse(Source):
     def dense(self) -> Tensor:
         return torch.from_numpy(self.matrix.toarray())
 
-    def wide(self) -> Source:
-        kind = torch.empty(0, dtype=double(self.dtype)).numpy().dtype
-        return self if kind == self.matrix.dtype else Sparse(self.matrix.astype(kind))
+    def entries(self) -> Any:
+        return self.matrix
+
+    def wide(self) -> Sparse:
+        """The same, whose results are in double precision too."""
+        other = copy.copy(self)
+        other._given = self.dtype
+        return other
+
+    def scaled(self, factor: float) -> Sparse:
+        """The same matrix in units that are ``factor`` times as large."""
+        other = copy.copy(self)
+        other.matrix, other.transposed = self.matrix / factor, self.transposed / factor
+        other.unit = self.unit * factor
+        other.norm2 = self.norm2 / factor / factor
+        return other
+
+    def narrowed(self, result: Tensor) -> Tensor:
+        """A result in the precision of what was given."""
+        given = torch.empty(0, dtype=self._given)
+        return result.to(given.dtype if result.is_complex() else given.real.dtype)
+
+    def give(self, result: Tensor) -> Any:
+        return self.narrowed(result).resolve_conj().numpy()
 
     @property
     def nnz(self) -> int:
@@ -182,7 +313,9 @@ class Operator(Source):
         self.dtype = checked(torch.from_numpy(floating(np.empty((1, 1), kind))), self.shape).dtype
         self.device = torch.device("cpu")
         self._kind = torch.empty(0, dtype=self.dtype).numpy().dtype
+        self._by_vectors = _takes_vectors(A)
         self._check_adjoint()
+        self._check_columns()
 
     def _check_adjoint(self) -> None:
         """⟨y, A x⟩ = ⟨Aᴴy, x⟩ on one random pair: two products against silent nonsense."""
@@ -202,15 +335,42 @@ class Operator(Source):
                 "for one random pair"
             )
 
+    def _check_columns(self) -> None:
+        """Two columns at once are as one after the other, or columns come one by one from now on.
+
+        scipy hands columns (n, 1) to a matvec that may be written for vectors (n,).
+        """
+        generator = torch.Generator().manual_seed(1)
+        for product, size in ((self.apply, self.shape[1]), (self.adjoint, self.shape[0])):
+            if self._by_vectors:
+                return
+            X = torch.randn(size, 2, dtype=torch.float64, generator=generator).to(self.dtype)
+            both, each = product(X), torch.cat([product(X[:, :1]), product(X[:, 1:])], 1)
+            largest = float(each.abs().max())
+            slack = 1e3 * torch.finfo(self.dtype).eps * math.sqrt(size) * largest
+            self._by_vectors = not bool(((both - each).abs() <= slack).all())
+
     def apply(self, X: Tensor) -> Tensor:
         if X.shape[1] == 1:  # the way with the least overhead
             return self._product(self.operator.matvec, X[:, 0], "matvec or matmat")[:, None]
-        return self._product(self.operator.matmat, X, "matvec or matmat")
+        return self._columns(self.operator.matmat, self.operator.matvec, X, "matvec or matmat")
 
     def adjoint(self, Y: Tensor) -> Tensor:
         if Y.shape[1] == 1:
             return self._product(self.operator.rmatvec, Y[:, 0], "rmatvec or rmatmat")[:, None]
-        return self._product(self.operator.rmatmat, Y, "rmatvec or rmatmat")
+        return self._columns(self.operator.rmatmat, self.operator.rmatvec, Y, "rmatvec or rmatmat")
+
+    def _columns(self, whole: Any, single: Any, X: Tensor, needed: str) -> Tensor:
+        """All columns at once, or one after the other where matvec takes vectors (n,) only."""
+        if not self._by_vectors:
+            try:
+                return self._product(whole, X, needed)
+            except ValueError as error:
+                if error.__cause__ is not None or "NaN or Inf" in str(error):
+                    raise
+                self._by_vectors = True  # scipy hands matvec columns (n, 1)
+        parts = [self._product(single, x, needed) for x in X.T.contiguous()]
+        return torch.stack(parts, 1)
 
     def _product(self, product: Any, X: Tensor, needed: str) -> Tensor:
         try:
@@ -222,15 +382,19 @@ class Operator(Source):
         return torch.from_numpy(np.ascontiguousarray(out.astype(self._kind, copy=False)))
 
 
-class Adjoint(Source):
+def _takes_vectors(A: LinearOperator) -> bool:
+    """Whether matmat is scipy's own loop over matvec."""
+    if type(A).__name__ == "_CustomLinearOperator":
+        return getattr(A, "_CustomLinearOperator__matmat_impl", None) is None
+    return type(A)._matmat is LinearOperator._matmat
+
+
+class Adjoint(Wrapped):
     """Aᴴ, so that solvers may assume m ≥ n."""
 
     def __init__(self, source: Source) -> None:
-        self.source = source
+        super().__init__(source)
         self.shape = (source.shape[1], source.shape[0])
-        self.dtype, self.device = source.dtype, source.device
-        self.norm2, self.structure = source.norm2, source.structure
-        self.noise = source.noise
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.adjoint(X)
@@ -241,12 +405,92 @@ class Adjoint(Source):
     def dense(self) -> Tensor:
         return self.source.dense().mH
 
-    def give(self, result: Tensor) -> Any:
-        return self.source.give(result)
+    def entries(self) -> Any:
+        inner = self.source.entries()
+        return None if inner is None else inner.conj().T.tocsr()
 
 
 def tall(source: Source) -> Source:
-    """The source, or its adjoint where that has more rows than columns."""
-    if source.shape[0] >= source.shape[1]:
+    """The source, or its adjoint where that has more rows; what solves itself stays as it is."""
+    if source.shape[0] >= source.shape[1] or source.solver:
         return source
     return source.source if isinstance(source, Adjoint) else Adjoint(source)
+
+
+COMFORTABLE = 1e4
+
+
+class InUnits(Wrapped):
+    """source/factor, for a power of two, so that no digit changes."""
+
+    def __init__(self, source: Source, factor: float) -> None:
+        super().__init__(source)
+        self.factor, self.unit = factor, source.unit * factor
+        self.norm2 = None if source.norm2 is None else source.norm2 / factor / factor
+        self.noise = source.noise / factor
+
+    def apply(self, X: Tensor) -> Tensor:
+        return self.source.apply(X) / self.factor
+
+    def adjoint(self, Y: Tensor) -> Tensor:
+        return self.source.adjoint(Y) / self.factor
+
+    def dense(self) -> Tensor:
+        return self.source.dense() / self.factor
+
+    def entries(self) -> Any:
+        inner = self.source.entries()
+        return None if inner is None else inner / self.factor
+
+    def give_left(self, left: Any, values: Tensor, right: Tensor) -> Any:
+        return self.source.give_left(left, values * self.factor, right)
+
+
+def in_units(source: Source) -> Source:
+    """The source, or source/unit where its norm is far from 1.
+
+    Sources with a solver of their own choose their units themselves. Of an operator, one random
+    product says how large it is: ‖A x‖² is ‖A‖_F² in the mean.
+    """
+    if source.solver:
+        return source
+    unit = unit_of(_random_image(source) if source.norm2 is None else math.sqrt(source.norm2))
+    return source if unit == 1 else InUnits(source, unit)
+
+
+def _random_image(source: Source) -> float:
+    """‖A x‖ for a Gaussian x."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(source.shape[1], 1, dtype=torch.float64, generator=generator)
+    return norm_of(source.apply(x.to(source.empty())))
+
+
+def norm_of(x: Tensor) -> float:
+    """‖x‖_F, without squares that leave the range of the type."""
+    largest = float(x.abs().max())
+    return largest * float(torch.linalg.vector_norm(x / largest)) if largest else 0.0
+
+
+def unit_of(norm: float) -> float:
+    """The power of two just below a norm that is far from 1, else 1: no larger than the norm, so
+    that it has the precision of the matrix whatever that is."""
+    if norm == 0 or 1 / COMFORTABLE < norm < COMFORTABLE:
+        return 1.0
+    return 2.0 ** (math.frexp(norm)[1] - 1)
+
+
+def comfortable(matrix: Tensor) -> tuple[Tensor, float]:
+    """The matrix and 1; or matrix/unit and that unit where squares of its entries would be lost."""
+    if not matrix.numel():
+        return matrix, 1.0
+    largest = (
+        float(matrix.abs().max())
+        if not matrix.is_complex()
+        else max(float(matrix.real.abs().max()), float(matrix.imag.abs().max()))
+    )
+    if largest == 0 or not math.isfinite(largest) or 1 / RANGE < largest < RANGE:
+        return matrix, 1.0
+    # in two steps: the inverse of a power of two that is subnormal is no number
+    power = math.frexp(largest)[1] - 1
+    half = power // 2
+    return matrix / 2.0**half / 2.0 ** (power - half), 2.0**power

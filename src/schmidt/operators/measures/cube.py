@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -11,6 +12,8 @@ import scipy.special
 import torch
 from torch import Tensor
 
+LONGEST_RULE = 2048
+PANEL = 256
 Sampling = Callable[[int, Sequence[float], torch.Generator], Tensor]
 """(n, aspect, generator) → about n points (N, k) in [0, 1)^k; all of weight 1/N. float64."""
 
@@ -93,7 +96,14 @@ def sampling(name: str) -> Sampling:
 
 
 def gauss_legendre(n: int, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of the n-point rule on [low, high], float64."""
+    """Nodes and weights of a rule of about n points on [low, high], float64.
+
+    Beyond 2048 points it is composite, of panels of 256: a single rule would take O(n²) time.
+    """
+    if n > LONGEST_RULE:
+        edges = np.linspace(low, high, -(-n // PANEL) + 1)
+        panels = [gauss_legendre(PANEL, a, b) for a, b in itertools.pairwise(edges)]
+        return torch.cat([x for x, _ in panels]), torch.cat([w for _, w in panels])
     nodes, weights = _legendre(n)
     half = (high - low) / 2
     return torch.from_numpy(nodes) * half + (high + low) / 2, torch.from_numpy(weights) * half

@@ -28,11 +28,9 @@ class Estimates:
         """From a batch of g = f. For kernels, which see them at different points y and x, the mean
         of both halves: the gradient at y with x held fixed, and the other way round."""
         f, g, sample = batch.f, batch.g, batch.sample
-        value = g.value
-        gram = inner(value, value.detach(), sample.y.weight)
+        gram = gram_of(batch)
         pi = form.matrix(g, f.detach(), sample)
         if not sample.shared:
-            gram = (gram + inner(f.value, f.value.detach(), sample.x.weight)) / 2
             pi = (pi + form.matrix(g.detach(), f, sample).T) / 2
         return cls(gram, pi)
 
@@ -60,6 +58,15 @@ class Estimates:
     def pull(self, p: Tensor, q: Tensor) -> Tensor:
         """A scalar with the gradient 2{−Σ_i P_il T f_i + Σ_i Q_il f_i} in f_l."""
         return 2 * ((q.T * self.gram).sum() - (p.T * self.pi).sum())
+
+
+def gram_of(batch: Batch) -> Tensor:
+    """Σ_li = ⟨f_l|f_i⟩ of a batch of g = f, with the gradient in f_l alone."""
+    f, sample, value = batch.f, batch.sample, batch.g.value
+    gram = inner(value, value.detach(), sample.y.weight)
+    if not sample.shared:
+        gram = (gram + inner(f.value, f.value.detach(), sample.x.weight)) / 2
+    return gram
 
 
 def cholesky(gram: Tensor) -> Tensor:
@@ -91,10 +98,16 @@ class MovingAverage:
 
     def update(self, value: Tensor) -> None:
         """Take in one more estimate."""
+        after = self.after(value)
+        self.total, self.steps = after.total, after.steps
+
+    def after(self, value: Tensor) -> MovingAverage:
+        """This average with one more estimate, itself left as it is."""
         value = value.detach()
         total = torch.zeros_like(value) if self.total is None else self.total
-        self.total = total.lerp(value, 1 - self.decay)
-        self.steps += 1
+        out = MovingAverage(self.decay)
+        out.total, out.steps = total.lerp(value, 1 - self.decay), self.steps + 1
+        return out
 
     @property
     def correction(self) -> float:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from schmidt import nesting
+from schmidt.identity import Described
 from schmidt.nesting import Masks
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Jet
@@ -54,7 +55,7 @@ class DivergedError(RuntimeError):
     """Training met NaN or Inf, or functions that had become linearly dependent."""
 
 
-class Method(ABC):
+class Method(Described, ABC):
     """A way to learn: ``surrogate`` for its gradient, ``objective`` for what is minimised.
 
     The rest are hooks that do nothing unless a method needs them.
@@ -66,19 +67,35 @@ class Method(ABC):
             ``Training.extra_shift`` has nothing to do and is left out.
         graph_of_action: T f must carry gradients. Forms with second derivatives then keep the graph
             through them, which costs time and memory.
+        capturable: the surrogate takes no decision on the host, so that a GPU can record it.
     """
 
     normalised: bool = False
     shift_invariant: bool = False
     graph_of_action: bool = False
+    capturable: bool = False
 
     @abstractmethod
     def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
         """A scalar whose gradient in the parameters is the method's. Its value means nothing.
 
-        Called once per step. The two batches are independent, so that products of one estimate from
-        each are unbiased.
+        It changes nothing: what a method keeps from step to step it takes in by :meth:`update`. The
+        two batches are independent, so that products of one estimate from each are unbiased.
         """
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a state for :meth:`surrogate` to rest on; True where none is needed."""
+        return True
+
+    def update(self, first: Batch, second: Batch) -> None:
+        """Take a step's batches into the method's state.
+
+        Called by the loop once per step while the graph of the batches stands: before
+        :meth:`surrogate` as long as nothing has :attr:`started`, afterwards behind it, so that a
+        gradient rests on the steps before.
+        """
+        return
 
     @abstractmethod
     def objective(self, form: Form, first: Batch, second: Batch) -> Tensor:
@@ -111,6 +128,10 @@ class Method(ABC):
         """
         return
 
+    def on(self, like: Tensor) -> Method:
+        """This method with whatever constants it keeps on the device of a tensor."""
+        return self
+
     def readout(self, gram: Tensor) -> Tensor | None:
         """The (L, L) combinations of the networks' outputs that are the learned functions.
 
@@ -142,6 +163,8 @@ class NestedLowRank(Method):
 
     masks: Masks
 
+    capturable = True
+
     @classmethod
     def sequential(cls, modes: int, step: int = 1) -> NestedLowRank:
         """Mode by mode (eq. 5); best with disjoint networks."""
@@ -165,6 +188,9 @@ class NestedLowRank(Method):
         """Masks without nesting are all equal."""
         matrix = self.masks.matrix
         return self.masks.modes == 1 or bool((matrix != matrix[0, 0]).any())
+
+    def on(self, like: Tensor) -> NestedLowRank:
+        return replace(self, masks=self.masks.to(like))
 
     def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
         masks = self.masks.to(first.f.value)

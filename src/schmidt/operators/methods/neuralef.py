@@ -109,6 +109,10 @@ class NeuralEF(EigenMethod):
         return cls("deflation", "unbiased")
 
     @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        return self.normalisation == "batch"
+
+    @property
     def settings(self) -> dict[str, Any]:
         running = {} if self.normalisation == "batch" else {"decay": self.average.decay}
         return {"penalty": self.penalty, "normalisation": self.normalisation, **running}
@@ -120,35 +124,39 @@ class NeuralEF(EigenMethod):
 
     def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
         if self.normalisation == "batch":
-            return crossed(self._half, form, first, second)
-        started = self.average.steps > 0
-        if not started:
-            self._remember(first, second)
-        scalar = crossed(self._half, form, first, second)
-        if started:
-            self._remember(first, second)
-        return scalar
+            return crossed(self._on_the_batch, form, first, second)
+        average = self.average
+        if not average.steps:  # the first step has no norms but its own
+            average = average.after(self._sizes(first, second))
+        norms = average.value if self.normalisation == "biased" else average.value.sqrt()
+        return crossed(lambda own, other: self._half(norms, own, other), form, first, second)
 
-    def _remember(self, first: Batch, second: Batch) -> None:
+    @property
+    def started(self) -> bool:
+        return self.normalisation == "batch" or self.average.steps > 0
+
+    def update(self, first: Batch, second: Batch) -> None:
+        """Take the norms into their running means."""
+        if self.normalisation != "batch":
+            self.average.update(self._sizes(first, second))
+
+    def _sizes(self, first: Batch, second: Batch) -> Tensor:
+        """Norms, or their squares, whichever is averaged."""
         grams = (first.gram_f, first.gram_g, second.gram_f, second.gram_g)
         square = torch.stack(grams).mean(0).diagonal()
-        self.average.update(square.sqrt() if self.normalisation == "biased" else square)
+        return square.sqrt() if self.normalisation == "biased" else square
 
-    def _half(self, own: Estimates, other: Estimates) -> Tensor:
-        if self.normalisation == "batch":
-            norms, theirs = own.norms(), other.norms()
-            p, q = PENALTIES[self.penalty](other.over(theirs, theirs))
-            return own.over(norms, norms.detach()).pull(p, q)
-        norms = self._running()
+    def _on_the_batch(self, own: Estimates, other: Estimates) -> Tensor:
+        norms, theirs = own.norms(), other.norms()
+        p, q = PENALTIES[self.penalty](other.over(theirs, theirs))
+        return own.over(norms, norms.detach()).pull(p, q)
+
+    def _half(self, norms: Tensor, own: Estimates, other: Estimates) -> Tensor:
         unit = other.over(norms, norms)
         p, q = PENALTIES[self.penalty](unit)
         # the gradient of u is that of f less its component along f_l
         along = (p * unit.pi - q * unit.gram).sum(0)
         return own.over(norms, norms).pull(p, q + along.diag())
-
-    def _running(self) -> Tensor:
-        mean = self.average.value
-        return mean if self.normalisation == "biased" else mean.sqrt()
 
     def objective(self, form: Form, first: Batch, second: Batch) -> Tensor:
         """Σ_l {−⟨f_l|T f_l⟩ + Σ_{i<l} ⟨f_l|T f_i⟩²/⟨f_i|T f_i⟩}, eq. (15), of normalised

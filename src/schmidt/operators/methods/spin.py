@@ -18,6 +18,7 @@ from schmidt.operators.methods.eigen import (
     MovingAverage,
     cholesky,
     fixed_mean,
+    gram_of,
 )
 from schmidt.operators.methods.nested import Batch, DivergedError
 
@@ -192,35 +193,48 @@ class SpIN(Orthonormal):
 
     def surrogate(self, form: Form, first: Batch, second: Batch) -> Tensor:
         now = Estimates.mean(Estimates.of(form, first), Estimates.of(form, second))
-        started = self.average.steps > 0
-        if not started:
-            self._remember(now)
-        p, a = masked(whitening(self.average.value), now.fixed().pi)
+        average, jacobian = self.average, self.jacobian
+        if not average.steps:  # the first step has no averages but its own
+            average = average.after(now.gram)
+            jacobian = {name: torch.zeros_like(rows) for name, rows in jacobian.items()}
+            self._average_jacobian(jacobian, now.gram)
+        p, a = masked(whitening(average.value), now.fixed().pi)
         scalar = now.pull(p.to(now.pi), torch.zeros_like(now.pi))
         for name, parameter in self.parameters.items():
             factors = self.owners[name].spread(a.to(parameter), parameter.ndim)
-            direction = (factors * self.jacobian[name]).sum(0) * (2 / self.average.correction)
+            direction = (factors * jacobian[name]).sum(0) * (2 / average.correction)
             scalar = scalar + (direction * parameter).sum()
-        if started:
-            self._remember(now)
         return scalar
 
-    def _remember(self, now: Estimates) -> None:
+    @property
+    def started(self) -> bool:
+        return self.average.steps > 0
+
+    def update(self, first: Batch, second: Batch) -> None:
         """Eq. (13) and (14)."""
+        gram = (gram_of(first) + gram_of(second)) / 2
+        self._average_jacobian(self.jacobian, gram)
+        self.average.update(gram)
+
+    def _average_jacobian(self, jacobian: dict[str, Tensor], gram: Tensor) -> None:
         for mode in range(self.modes):
             rows = torch.autograd.grad(
-                now.gram[:, mode].sum(),
+                gram[:, mode].sum(),
                 list(self.parameters.values()),
                 retain_graph=True,
                 materialize_grads=True,
             )
             for name, row in zip(self.parameters, rows, strict=True):
-                self.jacobian[name][mode].lerp_(row, 1 - self.average.decay)
-        self.average.update(now.gram)
+                jacobian[name][mode].lerp_(row, 1 - self.average.decay)
 
     def values(self, form: Form, first: Batch, second: Batch) -> Tensor:
         """The diagonal of Λ, from Σ̄."""
-        w = whitening(self.average.value)
+        average = (
+            self.average
+            if self.average.steps
+            else self.average.after((gram_of(first) + gram_of(second)) / 2)
+        )
+        w = whitening(average.value)
         return compressed(w, fixed_mean(form, first, second).pi).diagonal()
 
     def state_dict(self) -> dict[str, Tensor]:

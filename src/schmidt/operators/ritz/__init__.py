@@ -1,15 +1,15 @@
 """The Ritz solver: features, a well-conditioned basis, least squares, and an honest error."""
 
-from schmidt.operators.ritz.certify import Certificate
 from schmidt.operators.ritz.collocation import relative_scale
 from schmidt.operators.ritz.in_span import InSpan, galerkin
-from schmidt.operators.ritz.result import Ritz
+from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.solver import bound_states, eigenfunctions
 from schmidt.operators.ritz.spaces import (
     BoxSpace,
-    Choice,
     CoulombSpace,
     EuclideanSpace,
+    FeatureChoice,
+    LineSpace,
     NormalSpace,
     Space,
     TorusSpace,
@@ -18,12 +18,13 @@ from schmidt.operators.ritz.spaces import (
 from schmidt.operators.ritz.trunk import TrunkFeatures, TrunkTraining, train_trunk
 
 __all__ = [
+    "AlarmWarning",
     "BoxSpace",
-    "Certificate",
-    "Choice",
     "CoulombSpace",
     "EuclideanSpace",
+    "FeatureChoice",
     "InSpan",
+    "LineSpace",
     "NormalSpace",
     "Ritz",
     "Space",

@@ -23,7 +23,7 @@ from schmidt.operators.ritz.collocation import (
     relative_scale,
     residuals,
 )
-from schmidt.operators.ritz.spaces import Choice, Space
+from schmidt.operators.ritz.spaces import FeatureChoice, Space
 from schmidt.operators.ritz.trunk import TrunkFeatures
 
 CUTS = (1e-4, 1e-6, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12)
@@ -42,10 +42,11 @@ class Trial:
         score: mean relative residual of the wanted modes; what the search minimises.
         estimate: mean relative quadratic error estimate (self-adjoint; NaN otherwise).
         cut, rank: where the basis was cut, and what was left.
-        seconds: what the trial took.
+        work: what the trial cost, in the units of :func:`work`.
+        seconds: what it took on this machine.
     """
 
-    choice: Choice
+    choice: FeatureChoice
     features: Function
     values: Tensor
     mix: Tensor
@@ -54,6 +55,7 @@ class Trial:
     estimate: float
     cut: float
     rank: int
+    work: float
     seconds: float
 
     @property
@@ -65,30 +67,32 @@ class Trial:
 def attempt(
     form: Form,
     space: Space,
-    choice: Choice,
+    choice: FeatureChoice,
     modes: int,
     *,
     held_out: Points,
     extra: int,
     features: Function | None = None,
-) -> Trial | None:
+) -> tuple[Trial | None, float]:
     """Solve with the features of one choice; None where they span fewer than ``modes`` functions.
 
-    The equation is imposed on ``space.rule``; every cut is judged on ``held_out``.
+    The equation is imposed on ``space.rule``; every cut is judged on ``held_out``. Also returns
+    what it cost, in the units of :func:`work`.
     """
     begin = time.perf_counter()
     features = features or space.features(choice)
     at = collocate(form, features, space.rule(choice.points))
+    cost = work(len(at.values) + len(held_out), at.values.shape[1], space.dim)
     basis = orthonormalise(at.values, constraints=cusps(form, space, features))
     images = at.images @ basis.mix
     matrix = basis.values.T @ images
     if not bool(matrix.isfinite().all()):
-        return None
+        return None, cost
     judge = collocate(form, features, held_out).mix(basis.mix)
     ranks = {basis.rank(cut): cut for cut in reversed(CUTS)}
     ranks = {k: cut for k, cut in sorted(ranks.items()) if k >= modes + min(2, extra)}
     if not ranks:
-        return None
+        return None, cost
 
     def judged(rank: int, values: Tensor, vectors: Tensor) -> Trial:
         part = Collocation(judge.values[:, :rank], judge.images[:, :rank])
@@ -100,7 +104,8 @@ def attempt(
             found = bounds(values.numpy(), error.numpy(), modes)
             estimate = float((torch.from_numpy(found.quadratic) / scale).mean())
         mix = basis.mix[:, :rank].to(vectors.dtype) @ vectors
-        return Trial(choice, features, values, mix, error, score, estimate, ranks[rank], rank, 0.0)
+        cut = ranks[rank]
+        return Trial(choice, features, values, mix, error, score, estimate, cut, rank, cost, 0.0)
 
     def galerkin(rank: int) -> tuple[Tensor, Tensor]:
         count = min(modes + extra, rank)
@@ -108,8 +113,16 @@ def attempt(
 
     best = min((judged(rank, *galerkin(rank)) for rank in ranks), key=_score)
     if not math.isfinite(best.score):
-        return None
-    return replace(best, seconds=time.perf_counter() - begin)
+        return None, cost
+    return replace(best, seconds=time.perf_counter() - begin), cost
+
+
+def work(points: int, features: int, dim: int) -> float:
+    """The cost of a trial, counted and not timed: N K² for the basis, 2K³ for eigenvalues of all
+    cuts, 70 N K (d + 2) for values, slopes and Laplacians; in units of ``UNIT`` operations, which
+    a core of 2026 does in about a second."""
+    count = points * features**2 + 2 * features**3 + 70 * points * features * (dim + 2)
+    return count / UNIT
 
 
 def _score(trial: Trial) -> float:
@@ -137,6 +150,7 @@ def cusps(form: Form, space: Space, features: Function) -> Tensor | None:
     return torch.stack(rows)
 
 
+UNIT = 2.2e9
 HELD_OUT = 2048
 FOCUS = 2**15
 FOCUS_ROUNDS = 4
@@ -146,27 +160,37 @@ LARGEST = 1600
 
 @dataclass
 class Search:
-    """A deterministic sequence of trials, cut short by target and budget only.
+    """A deterministic sequence of trials, cut short by target and budget.
+
+    What a trial costs is counted (:func:`work`), so that the same seed gives the same trials in the
+    same order on every machine. Seconds can be given as a second stop, which is named in the
+    result: what it cut short depends on the machine.
 
     Attributes:
         form, modes: the operator and the number of wanted modes.
         space: where functions live; points are moved to where they turn out to be.
         target: stop when the mean quadratic estimate falls below this.
         seed: of the features and of the held-out points.
-        seconds: stop when the next trial would end later than this after the start.
+        budget: stop when the next trial would bring the work above this.
+        seconds: stop as well when this time has passed; None for never.
         trials: all that was tried, in order.
+        spent: work so far.
+        late: the seconds ended the search.
     """
 
     form: Form
     space: Space
     modes: int
     target: float
-    seconds: float
+    budget: float
+    seconds: float | None = None
     seed: int = 0
     report: Callable[[Trial], Any] | None = None
     stop: Callable[[], bool] = bool
     trials: list[Trial] = field(default_factory=list)
-    begin: float = field(default_factory=lambda: time.perf_counter())
+    spent: float = 0.0
+    late: bool = False
+    begin: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.extra = max(4, self.modes // 4)
@@ -180,10 +204,12 @@ class Search:
 
     @property
     def left(self) -> float:
-        """Seconds that remain."""
-        if self.stop():
+        """Work that remains."""
+        if self.seconds is not None and time.perf_counter() - self.begin > self.seconds:
+            self.late = True
+        if self.stop() or self.late:
             return 0.0
-        return max(0.0, self.seconds - (time.perf_counter() - self.begin))
+        return max(0.0, self.budget - self.spent)
 
     def run(self) -> Trial:
         """The best trial."""
@@ -207,7 +233,7 @@ class Search:
                 stalled = 0
         return best
 
-    def only(self, choice: Choice) -> Trial:
+    def only(self, choice: FeatureChoice) -> Trial:
         """The trial of one choice."""
         trial = self._try(choice)
         if trial is None:
@@ -226,7 +252,7 @@ class Search:
         if not bool(probe.isfinite().all()):
             raise ValueError("the features are NaN or Inf at some points of the space")
         count = probe.shape[1]
-        choice = Choice(width=count, points=max(2000, 16 * count), depth=0, envelopes=0)
+        choice = FeatureChoice(width=count, points=max(2000, 16 * count), depth=0, envelopes=0)
         trial = self._try(choice, features)
         if trial is None:
             raise ValueError(
@@ -235,8 +261,8 @@ class Search:
             )
         return trial
 
-    def _try(self, choice: Choice, features: Function | None = None) -> Trial | None:
-        trial = attempt(
+    def _try(self, choice: FeatureChoice, features: Function | None = None) -> Trial | None:
+        trial, cost = attempt(
             self.form,
             self.space,
             choice,
@@ -245,6 +271,7 @@ class Search:
             extra=self.extra,
             features=features,
         )
+        self.spent += cost
         if trial is not None:
             self.trials.append(trial)
             if self.report is not None:
@@ -269,9 +296,9 @@ class Search:
         return self._focused(trial)
 
     def _focused(self, trial: Trial) -> Trial:
-        """Refocus as long as it pays and there is time."""
+        """Refocus as long as it pays and the budget lasts."""
         for _ in range(FOCUS_ROUNDS):
-            if 2 * trial.seconds > self.left:
+            if 2 * trial.work > self.left:
                 break
             old, trial = trial, self._refocus(trial)
             if trial.score > 0.7 * old.score:
@@ -302,28 +329,24 @@ class Search:
         return trial
 
     def _climb(self, best: Trial, allowance: float) -> Trial:
-        """Walk along one ladder after the other while the score falls."""
-        end = time.perf_counter() + allowance
+        """Walk towards one neighbour after the other while the score falls."""
+        end = self.spent + allowance
         tried = {best.choice}
         improved, ever = True, False
         while improved:
             improved = False
-            for name, factor in self.space.ladders:
-                rung = (
-                    factor if isinstance(getattr(best.choice, name), int) else factor**self.fineness
-                )
-                for step in (rung,) if name == "points" else (rung, 1 / rung):
-                    while True:
-                        choice = best.choice.scaled(name, step)
-                        if choice in tried or not self.space.allows(choice):
-                            break
-                        if time.perf_counter() + 1.5 * best.seconds > end or self.stop():
-                            return best
-                        tried.add(choice)
-                        trial = self._try(choice)
-                        if trial is None or not _better(trial, best):
-                            break
-                        best, improved, ever = trial, True, True
+            for name, rung in self.space.neighbours(self.fineness):
+                while True:
+                    choice = best.choice.scaled(name, rung)
+                    if choice in tried or not self.space.allows(choice):
+                        break
+                    if self.spent + 1.5 * best.work > end or not self.left:
+                        return best
+                    tried.add(choice)
+                    trial = self._try(choice)
+                    if trial is None or not _better(trial, best):
+                        break
+                    best, improved, ever = trial, True, True
         if not ever:
             self.fineness = max(0.5, 0.7 * self.fineness)
         return best
@@ -332,7 +355,7 @@ class Search:
         factor = GROWTH**power
         choice = best.choice.scaled("width", factor).scaled("points", factor)
         choice = replace(choice, points=max(choice.points, 4 * best.mix.shape[0]))
-        predicted = best.seconds * factor**3
+        predicted = best.work * factor**3
         if predicted > self.left or choice.width > LARGEST:
             return None
         return self._try(choice)

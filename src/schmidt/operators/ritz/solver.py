@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -13,23 +15,53 @@ from schmidt.operators.differential import Schrodinger
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Function
 from schmidt.operators.measures.measure import Field
-from schmidt.operators.ritz.certify import certify, jumps
-from schmidt.operators.ritz.collocation import by_level, collocate, refine, residuals, signed
-from schmidt.operators.ritz.result import Ritz
-from schmidt.operators.ritz.search import Search, Trial
-from schmidt.operators.ritz.spaces import Choice, Space, confining
+from schmidt.operators.ritz import line
+from schmidt.operators.ritz.certify import Evidence, bounds, certify, jumps
+from schmidt.operators.ritz.collocation import (
+    by_level,
+    collocate,
+    refine,
+    relative_scale,
+    residuals,
+    signed,
+)
+from schmidt.operators.ritz.index import at_most_below
+from schmidt.operators.ritz.result import AlarmWarning, Ritz
+from schmidt.operators.ritz.search import Search, Trial, work
+from schmidt.operators.ritz.spaces import (
+    EuclideanSpace,
+    FeatureChoice,
+    LineSpace,
+    Space,
+    confining,
+)
+from schmidt.operators.ritz.spaces.confining import on_the_line, scalar_field
 from schmidt.operators.spectrum import Functions
+from schmidt.parameters import SEED, Number, check
 from schmidt.progress import Interruptible, progress_bar
 
 CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}
 MANY = 2**12
 REFINE_POINTS = 2**16
+OVERLAP = 1e-2
+SOMEWHERE = (
+    "index not proven: each interval holds a point of the spectrum, but a state that resembles no "
+    "feature is not seen"
+)
+NOWHERE = "not self-adjoint: a residual ε moves a value by about condition · ε; it is no bound"
+SETTINGS = {
+    "modes": Number(1, whole=True),
+    "budget": Number(0, open="low", none=True, advice="units of work, about seconds of one core"),
+    "seconds": Number(0, open="low", none=True),
+    "rtol": Number(0, open="low"),
+    "seed": SEED,
+}
 
 
 def default_budget(dim: int, modes: int) -> float:
-    """Seconds that usually suffice on two cores."""
-    seconds, per_mode = {1: (5.0, 0.25), 2: (20.0, 0.25), 3: (25.0, 0.5)}.get(dim, (40.0, 2.0))
-    return seconds + per_mode * max(0, modes - (20 if dim > 3 else 30))
+    """Units of work (:func:`schmidt.operators.ritz.search.work`) that usually suffice."""
+    units, per_mode = {1: (5.0, 0.25), 2: (20.0, 0.25), 3: (25.0, 0.5)}.get(dim, (40.0, 2.0))
+    return units + per_mode * max(0, modes - (20 if dim > 3 else 30))
 
 
 def eigenfunctions(
@@ -38,8 +70,9 @@ def eigenfunctions(
     space: Space | None = None,
     *,
     budget: float | None = None,
+    seconds: float | None = None,
     rtol: float = 1e-9,
-    choice: Choice | None = None,
+    choice: FeatureChoice | None = None,
     features: Function | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -48,7 +81,8 @@ def eigenfunctions(
 
     A search without randomness looks for features (length scales, roughness, envelopes, number)
     and points with the smallest residual ‖(T−μ)f‖ on held-out points, until the estimated relative
-    error is below ``rtol`` or the time is spent. Then the result is certified on fresh points.
+    error is below ``rtol`` or the budget is spent. Work is counted, not timed: the same seed makes
+    the same trials on every machine. Then the result is certified on fresh points.
 
     Args:
         form: T with the wanted eigenvalues on top: :class:`Schrodinger`, or any form with a
@@ -57,7 +91,10 @@ def eigenfunctions(
         modes: L.
         space: where the functions live. Default, for a Schrödinger operator on R^d: found from the
             potential by Weyl's law.
-        budget: seconds; default by dimension and number of modes (20 in the plane, 40 from d = 4).
+        budget: work to spend, in units of 2.2·10⁹ counted operations, about a second of one core;
+            default by dimension and number of modes (20 in the plane, 40 from d = 4).
+        seconds: stop the search after this time as well; the result then says so, for it depends on
+            the machine. None: never.
         rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
             (by the residual where T is not self-adjoint).
         choice: use these features and points instead of searching.
@@ -75,22 +112,24 @@ def eigenfunctions(
     """
     if features is not None and choice is not None:
         raise ValueError("give either features or the choice of some, not both")
-    if modes < 1:
-        raise ValueError(f"the number of modes must be positive, got {modes}")
+    check(SETTINGS, modes=modes, budget=budget, seconds=seconds, rtol=rtol, seed=seed)
     begin = time.perf_counter()
     space = space or _space_of(form, modes)
     _require_action(form, space)
-    seconds = default_budget(space.dim, modes) if budget is None else float(budget)
-    if not seconds > 0:
-        raise ValueError(f"the budget must be positive, got {budget}")
+    units = default_budget(space.dim, modes) if budget is None else float(budget)
     reserve = 0.1 if space.accurate else 0.25
+    elements = isinstance(space, LineSpace) and features is None and choice is None
+    edge: float | None = None
     bar = progress_bar(1000, "searching", enabled=progress)
     with bar, Interruptible() as stop:
         search = Search(
-            form, space, modes, rtol, (1 - reserve) * seconds, seed, stop=lambda: bool(stop)
+            form, space, modes, rtol, (1 - reserve) * units, seconds, seed, stop=lambda: bool(stop)
         )
-        search.report = _reporter(bar.update, search, seconds)
-        if features is not None:
+        search.report = _reporter(bar.update, search)
+        if elements:
+            assert isinstance(space, LineSpace)
+            best, edge = _by_elements(form, space, modes, search)
+        elif features is not None:
             best = search.given(features)
         else:
             best = search.run() if choice is None else search.only(choice)
@@ -110,21 +149,36 @@ def eigenfunctions(
             values, mix, condition = values[order], mix[:, order], condition[order]
     mix = signed(best.features, mix, search.held_out)
     seen = residuals(collocate(form, best.features, search.held_out, mix), values)
-    certificate = certify(
+    evidence = certify(
         form,
         space,
         best.features,
         values,
         mix,
         modes,
-        points=CERTIFICATE_POINTS.get(space.dim, MANY),
+        points=CERTIFICATE_POINTS.get(space.dim, MANY) // 2,
         seed=10_000 + seed,
         expected=seen,
         condition=condition,
+        edge=edge,
     )
-    certificate.alarms.extend(space.remarks)
+    notes, alarms = [], list(space.remarks)
+    if search.late:
+        notes.append(
+            f"the search was stopped after {seconds:g} seconds: the answer depends on the machine"
+        )
     if features is not None:
-        certificate.alarms.extend(jumps(features, mix[:, :modes], search.held_out))
+        alarms += jumps(features, mix[:, :modes], search.held_out)
+        alarms += space.violations(features, mix[:, :modes])
+    index = indexed(form, space, evidence)
+    certificate = evidence.certificate(
+        f"the {modes} leading eigenvalues",
+        index=index.proven,
+        notes=[*notes, index.note],
+        alarms=[*alarms, *index.alarms],
+    )
+    for alarm in certificate.alarms:
+        warnings.warn(alarm, AlarmWarning, stacklevel=2)
     return Ritz(
         form,
         space,
@@ -135,9 +189,10 @@ def eigenfunctions(
         best.choice,
         time.perf_counter() - begin,
         {
-            "method": "ritz",
+            "method": "elements" if elements else "ritz",
             "modes": modes,
-            "budget": seconds,
+            "budget": units,
+            "seconds": seconds,
             "rtol": rtol,
             "seed": seed,
             "space": type(space).__name__,
@@ -147,6 +202,121 @@ def eigenfunctions(
         },
         interrupted,
     )
+
+
+def _by_elements(
+    form: Form, space: LineSpace, modes: int, search: Search
+) -> tuple[Trial, float | None]:
+    """The states that the line's elements gave, as a trial; where the continuous spectrum of T
+    begins, if it does below."""
+    begin = time.perf_counter()
+    known = space.states(modes)
+    rule = space.rule(1)
+    at = collocate(form, known.functions, rule)
+    norm = at.values.norm(dim=0)
+    values = (at.values * at.images).sum(0) / norm**2
+    error = (at.images - at.values * values).norm(dim=0) / norm
+    # energies of the elements are integrated by parts, and free of rounding in second derivatives
+    energies = form.offset - _factor(form) * torch.from_numpy(known.energies)
+    values = torch.where((energies - values).abs() <= error, energies, values)
+    order = values.argsort(descending=True)
+    mix = torch.diag(1 / norm)[:, order]
+    values = values[order]
+    error = residuals(collocate(form, known.functions, search.held_out, mix), values)
+    scale = relative_scale(values[:modes], form.offset)
+    found = bounds(values.numpy(), error.numpy(), modes)
+    trial = Trial(
+        FeatureChoice(width=len(values), points=len(rule), depth=0, envelopes=0),
+        known.functions,
+        values,
+        mix,
+        error,
+        float((error[:modes] / scale).mean()),
+        float((torch.from_numpy(found.quadratic) / scale).mean()),
+        0.0,
+        len(values),
+        work(len(rule), len(values), 1),
+        time.perf_counter() - begin,
+    )
+    search.trials.append(trial)
+    if known.bound is None or not math.isfinite(known.edge):
+        return trial, None
+    return trial, form.offset - _factor(form) * known.edge
+
+
+@dataclass(frozen=True)
+class Index:
+    """Whether it is known that no state was missed, in words."""
+
+    note: str
+    proven: bool = False
+    alarms: tuple[str, ...] = ()
+
+
+def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
+    """Count the levels before the gap behind the wanted ones, by a method of another kind.
+
+    On the line: by interval arithmetic where V is a formula, which proves the index; else by the
+    inertia of elements that resolve V on a million points.
+    """
+    if form.self_adjoint is not True:
+        return Index(NOWHERE)
+    base = _parts(form)[0]
+    whole = isinstance(space, EuclideanSpace) and space.density is None
+    if not (len(_parts(form)) == 1 and isinstance(base, Schrodinger) and whole and space.dim == 1):
+        return Index(SOMEWHERE)
+    gap = evidence.gap_behind()
+    if gap is None:
+        return Index("index not proven: no gap is seen behind the wanted levels")
+    count, upper, lower = gap
+    to_energy = [(form.offset - mu) / _factor(form) for mu in (upper, lower)]
+    energy, width = sum(to_energy) / 2, to_energy[1] - to_energy[0]
+    enclose = getattr(base.potential, "enclose", None)
+    if enclose is not None and evidence.overlap * count < OVERLAP:
+        for share in (0.2, 0.04):
+            most = at_most_below(enclose, energy, share * width, kinetic=base.kinetic)
+            if most is not None and most <= count:
+                return Index(
+                    f"index proven: at most {most} levels lie below {energy:.6g}, by interval "
+                    "arithmetic",
+                    True,
+                )
+    try:
+        known = (
+            space.found
+            if isinstance(space, LineSpace)
+            else line.lowest(
+                on_the_line(scalar_field(base.potential, 1)), count, kinetic=base.kinetic
+            )
+        )
+    except line.LineError as error:
+        return Index(SOMEWHERE, alarms=() if isinstance(error, line.EndlessLineError) else (
+            f"a count on the line finds fewer states: {error}",))  # fmt: skip
+    there = int((known.energies < energy).sum())
+    if there > count:
+        return Index(
+            "index wrong",
+            alarms=(
+                f"{there} levels lie below {energy:.6g}, and only {count} were found: states were "
+                "missed; leave the space out, so that it is found from the potential",
+            ),
+        )
+    if there < count:
+        return Index(
+            "index wrong",
+            alarms=(f"only {there} levels lie below {energy:.6g}, but {count} were found",),
+        )
+    low, high = float(known.elements.low[0]), float(known.elements.high[-1])
+    return Index(
+        f"index counted: {count} levels lie below {energy:.6g}; features of V narrower than "
+        f"{known.look.spacing(low, high):.2g} are not excluded"
+    )
+
+
+def _factor(form: Form) -> float:
+    """a in T = a·(κ∇² − V) + c."""
+    inner = getattr(form, "base", None)
+    return 1.0 if inner is None else getattr(form, "factor", 1.0) * _factor(inner)
 
 
 def bound_states(
@@ -168,6 +338,7 @@ def bound_states(
         extent: about how far from the origin the states reach; default: found by Weyl's law.
         settings: ``budget``, ``rtol``, … as for :func:`eigenfunctions`.
     """
+    potential = scalar_field(potential, dim)
     space = confining(potential, dim, modes, kinetic=kinetic, extent=extent)
     form = Schrodinger(potential, space.measure(), form="strong", kinetic=kinetic)
     return eigenfunctions(form, modes, space, **settings)
@@ -207,12 +378,10 @@ def _parts(form: Form) -> list[Form]:
     return [p for part in inner for p in _parts(part)] if inner else [form]
 
 
-def _reporter(
-    update: Callable[[int, str], None], search: Search, seconds: float
-) -> Callable[[Trial], None]:
+def _reporter(update: Callable[[int, str], None], search: Search) -> Callable[[Trial], None]:
     def report(trial: Trial) -> None:
         best = min(search.trials, key=lambda t: t.score)
-        done = 1000 * (1 - max(0.0, search.left) / seconds)
+        done = 1000 * (1 - search.left / search.budget)
         update(round(done), f"residual {best.score:.1e}, {trial.mix.shape[0]} features")
 
     return report

@@ -24,6 +24,7 @@ from schmidt.operators.ritz.collocation import (
     residuals,
 )
 from schmidt.operators.training import OPTIMIZERS
+from schmidt.parameters import SEED, Choice, Number, check
 
 if TYPE_CHECKING:
     from schmidt.operators.ritz.spaces import Space
@@ -131,32 +132,41 @@ CUT = 1e-9
 JUDGED = 4096
 
 
+TRAINING = {
+    "steps": Number(1, whole=True),
+    "batch": Number(2, whole=True),
+    "optimizer": Choice(*OPTIMIZERS),
+    "lr": Number(0, open="low"),
+    "judge_every": Number(1, whole=True),
+    "seed": SEED,
+    "seconds": Number(0, open="low", none=True),
+}
+
+
 @dataclass(frozen=True)
 class TrunkTraining:
     """How to train a trunk.
 
     Attributes:
-        seconds: time to spend.
+        steps: how many.
         batch: fresh points per step.
         optimizer: "soap", "adam", …
-        lr: largest learning rate; it falls to zero along a cosine of time.
+        lr: largest learning rate; it falls to zero along a cosine.
         judge_every: steps between looks at the held-out residual, which decides what is kept.
         seed: of the points.
+        seconds: also stop after this time, wherever the cosine is; None for never.
     """
 
-    seconds: float
+    steps: int
     batch: int = 2048
     optimizer: str = "soap"
     lr: float = 3e-3
     judge_every: int = 25
     seed: int = 0
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.seconds > 0 and self.lr > 0 and self.batch > 1 and self.judge_every > 0):
-            raise ValueError(f"all settings of trunk training must be positive, got {self}")
-        if self.optimizer not in OPTIMIZERS:
-            known = ", ".join(OPTIMIZERS)
-            raise ValueError(f"unknown optimizer {self.optimizer!r}; known: {known}")
+        check(TRAINING, **{name: getattr(self, name) for name in TRAINING})
 
 
 def train_trunk(
@@ -189,7 +199,7 @@ def train_trunk(
     step = 0
     while True:
         spent = time.perf_counter() - begin
-        over = spent > training.seconds
+        over = step == training.steps or (training.seconds is not None and spent > training.seconds)
         if step % training.judge_every == 0 or over:
             score = _score(form, trained, modes, space, held_out)
             history.append({"step": step, "seconds": spent, "residual": score})
@@ -197,7 +207,7 @@ def train_trunk(
                 best, best_score = copy.deepcopy(trained.state_dict()), score
         if over:
             break
-        rate = training.lr * min(1.0, (step + 1) / 20) * _cosine(spent / training.seconds)
+        rate = training.lr * min(1.0, (step + 1) / 20) * _cosine(step / training.steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         points = space.fresh(training.batch, generator)

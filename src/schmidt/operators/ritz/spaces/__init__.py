@@ -1,19 +1,16 @@
 """Spaces of functions for the Ritz solver."""
 
 from schmidt.operators.ritz.spaces.box import BoxSpace, TorusSpace
-from schmidt.operators.ritz.spaces.euclidean import (
-    CoulombSpace,
-    EuclideanSpace,
-    NormalSpace,
-    confining,
-)
-from schmidt.operators.ritz.spaces.space import Choice, Space
+from schmidt.operators.ritz.spaces.confining import LineSpace, confining
+from schmidt.operators.ritz.spaces.euclidean import CoulombSpace, EuclideanSpace, NormalSpace
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Space
 
 __all__ = [
     "BoxSpace",
-    "Choice",
     "CoulombSpace",
     "EuclideanSpace",
+    "FeatureChoice",
+    "LineSpace",
     "NormalSpace",
     "Space",
     "TorusSpace",

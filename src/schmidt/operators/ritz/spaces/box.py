@@ -12,7 +12,7 @@ from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Periodic, Proposal, UniformBox
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import BoxMask, PeriodicInputs
-from schmidt.operators.ritz.spaces.space import Choice, Frame, Space, vector
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, vector
 
 Sides = float | Sequence[float] | Tensor
 
@@ -72,18 +72,18 @@ class BoxSpace(Space):
         if not self.accurate:
             self.ladders = (*self.ladders, ("points", 2.0))
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
-            return Choice(width=32, points=1500)
-        return Choice(width=96, points=4096, gain=0.5)
+            return FeatureChoice(width=32, points=1500)
+        return FeatureChoice(width=96, points=4096, gain=0.5)
 
-    def allows(self, choice: Choice) -> bool:
+    def allows(self, choice: FeatureChoice) -> bool:
         return super().allows(choice) and choice.envelopes <= 2
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         return Frame(_Waves(self.dim), self.low, torch.diag(self.high - self.low))
 
-    def envelopes(self, choice: Choice) -> JetModule:
+    def envelopes(self, choice: FeatureChoice) -> JetModule:
         return Frame(_Walls(choice.envelopes), self.low, torch.diag(self.high - self.low))
 
     def proposal(self) -> Proposal:
@@ -105,19 +105,19 @@ class TorusSpace(Space):
         if not self.accurate:
             self.ladders = (*self.ladders, ("points", 2.0))
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
-            return Choice(width=48, points=1500)
-        return Choice(width=96, points=4096, gain=0.5)
+            return FeatureChoice(width=48, points=1500)
+        return FeatureChoice(width=96, points=4096, gain=0.5)
 
-    def allows(self, choice: Choice) -> bool:
+    def allows(self, choice: FeatureChoice) -> bool:
         return super().allows(choice) and choice.envelopes <= 4
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         # "envelopes" counts harmonics here: periodic functions need no envelope
         return PeriodicInputs(self.dim, self.period, choice.envelopes)
 
-    def envelopes(self, choice: Choice) -> None:
+    def envelopes(self, choice: FeatureChoice) -> None:
         return None
 
     def proposal(self) -> Proposal:

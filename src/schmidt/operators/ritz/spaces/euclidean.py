@@ -27,36 +27,8 @@ from schmidt.operators.networks import (
     Factor,
     GaussianEnvelope,
 )
-from schmidt.operators.ritz.spaces.space import Choice, Frame, Space, square, vector
-from schmidt.operators.ritz.weyl import Region, region
-
-
-def confining(
-    potential: Field,
-    dim: int,
-    modes: int,
-    *,
-    kinetic: float = 1.0,
-    extent: float | None = None,
-) -> Space:
-    """The space of the lowest ``modes`` bound states of −κ∇² + V, found by Weyl's law.
-
-    A potential that grows like −Z/|x| towards the origin gets a :class:`CoulombSpace`, any other a
-    :class:`EuclideanSpace`.
-    """
-    found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
-    space: Space
-    if found.charge and dim > 1:
-        space = CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
-    else:
-        space = EuclideanSpace.of(found)
-    if found.leaks:
-        space.remarks = (
-            "the potential falls below these energies again further out, so these are states of "
-            f"the inner well, within about {found.radius:.3g}, that leak out: resonances, whose "
-            "energies have a width",
-        )
-    return space
+from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, square, vector
+from schmidt.operators.ritz.weyl import Region
 
 
 class EuclideanSpace(Space):
@@ -107,24 +79,24 @@ class EuclideanSpace(Space):
         reach = math.sqrt(float(z.diagonal().mean()) * (2 * dim + 2))
         return cls(dim, centre=found.centre, lengths=lengths, reach=reach)
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
             per_axis = modes ** (1 / self.dim)  # oscillations of the last mode, about
             rough = max(1.0, per_axis / 8)
-            return Choice(
+            return FeatureChoice(
                 width=max(24, round(3 * per_axis)),
                 points=max(600, round(60 * per_axis)) if self.dim == 1 else 2000,
                 gain=rough,
                 decay=1 / rough,
                 envelopes=3,
             )
-        return Choice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
+        return FeatureChoice(width=max(96, 3 * modes), points=4096, scale=3.0, gain=0.5)
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         inner = BoundedInputs(self.dim, [choice.scale * self.reach], cusp=False)
         return Frame(inner, self.centre, self.lengths)
 
-    def envelopes(self, choice: Choice) -> JetModule:
+    def envelopes(self, choice: FeatureChoice) -> JetModule:
         if self.factor is not None:
             return Factor(self.factor)
         middle = (choice.envelopes - 1) / 2
@@ -212,18 +184,18 @@ class CoulombSpace(Space):
             raise ValueError(f"need dim ≥ 2 and a positive radius, got {dim} and {radius}")
         self.radius, self.charge = float(radius), abs(float(charge))
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         return (
-            Choice(width=24, points=3000, envelopes=5)
+            FeatureChoice(width=24, points=3000, envelopes=5)
             if self.accurate
-            else Choice(96, 4096, envelopes=4)
+            else FeatureChoice(96, 4096, envelopes=4)
         )
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         outer = choice.scale * self.radius
         return BoundedInputs(self.dim, [outer / 3, 4 * outer / 3], cusp=True)
 
-    def envelopes(self, choice: Choice) -> JetModule:
+    def envelopes(self, choice: FeatureChoice) -> JetModule:
         low = 4 / self.radius
         high = max(0.8 * self.charge / (self.dim - 1), 4 * low)
         rates = torch.logspace(math.log10(low), math.log10(high), choice.envelopes)
@@ -277,16 +249,16 @@ class NormalSpace(Space):
         volume = float(self.root.diagonal().prod()) * (2 * math.pi) ** (self.dim / 2)
         return (-0.5 * z.pow(2).sum(0)).exp() / volume
 
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         if self.accurate:
-            return Choice(width=32, points=1500, scale=2.0)
-        return Choice(width=96, points=4096, scale=3.0, gain=0.5)
+            return FeatureChoice(width=32, points=1500, scale=2.0)
+        return FeatureChoice(width=96, points=4096, scale=3.0, gain=0.5)
 
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         inner = BoundedInputs(self.dim, [4 * choice.scale], cusp=False)
         return Frame(inner, self.mean, self.root)
 
-    def envelopes(self, choice: Choice) -> None:
+    def envelopes(self, choice: FeatureChoice) -> None:
         return None
 
     def proposal(self) -> Proposal:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from schmidt.operators.jet import Jet, JetModule
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import Lebesgue, Measure, Points, Proposal, Weighted
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz.trunk import TrunkFeatures
@@ -41,7 +41,7 @@ GRID_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)
-class Choice:
+class FeatureChoice:
     """What the search chooses, in the space's own units.
 
     Attributes:
@@ -64,7 +64,7 @@ class Choice:
     depth: int = 2
     seed: int = 0
 
-    def scaled(self, name: str, factor: float) -> Choice:
+    def scaled(self, name: str, factor: float) -> FeatureChoice:
         """The same with one of the numbers multiplied; counts are rounded, at least 1."""
         old = getattr(self, name)
         new = old * factor
@@ -94,7 +94,7 @@ class Space(ABC):
 
     Attributes:
         dim: d.
-        ladders: (name of a :class:`Choice` field, factor) pairs along which the search walks.
+        ladders: (name of a :class:`FeatureChoice` field, factor): where the search walks.
         accurate: :meth:`rule` is a quadrature that converges fast (d ≤ 3).
         remarks: what a user should know of results found here.
     """
@@ -113,26 +113,39 @@ class Space(ABC):
         return self.dim <= GRID_DIMENSIONS
 
     @abstractmethod
-    def start(self, modes: int) -> Choice:
+    def start(self, modes: int) -> FeatureChoice:
         """Where the search begins."""
 
     @abstractmethod
-    def inputs(self, choice: Choice) -> JetModule:
+    def inputs(self, choice: FeatureChoice) -> JetModule:
         """The map of the coordinates that the trunk sees."""
 
     @abstractmethod
-    def envelopes(self, choice: Choice) -> JetModule | None:
+    def envelopes(self, choice: FeatureChoice) -> JetModule | None:
         """Factors for decay or boundary values."""
 
     @abstractmethod
     def proposal(self) -> Proposal:
         """Where points are drawn."""
 
-    def allows(self, choice: Choice) -> bool:
+    def allows(self, choice: FeatureChoice) -> bool:
         """Whether a choice makes sense here; keeps the search inside."""
         return 0.05 <= choice.gain <= 32 and 0.05 <= choice.scale <= 20 and choice.envelopes <= 8
 
-    def features(self, choice: Choice) -> TrunkFeatures:
+    def neighbours(self, fineness: float = 1.0) -> Iterator[tuple[str, float]]:
+        """Where the search can go from any choice: (name of a number, factor of one step).
+
+        Numbers that count are multiplied by the ladder's factor, others by its power
+        ``fineness``, up and down; points only become more.
+        """
+        for name, factor in self.ladders:
+            counts = isinstance(getattr(FeatureChoice(1, 1), name), int)
+            rung = factor if counts else factor**fineness
+            yield name, rung
+            if name != "points":
+                yield name, 1 / rung
+
+    def features(self, choice: FeatureChoice) -> TrunkFeatures:
         return TrunkFeatures(
             self.inputs(choice),
             self.envelopes(choice),
@@ -170,6 +183,11 @@ class Space(ABC):
     def singularities(self) -> Tensor:
         """(c, d) points where T f may be unbounded unless f has the right cusp."""
         return torch.zeros(0, self.dim, dtype=torch.float64)
+
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Sentences on how functions that a user brings break the conditions of this space: values
+        on walls, periodicity, decay. Features of the space's own keep them by construction."""
+        return []
 
     def refocused(self, points: Points, states: Jet) -> Space:
         """The same space with coordinates and points fitted to found states (jets of order 1)."""

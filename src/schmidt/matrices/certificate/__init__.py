@@ -1,1 +1,0 @@
-"""What is known about an answer, and how surely."""

@@ -1,0 +1,66 @@
+"""Leading triplets by every way, spans with weights and constraints, whitening."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from schmidt.linalg import leading, span, whitener
+
+
+def planted(
+    m: int, n: int, s: np.ndarray, complex_: bool, rng: np.random.Generator
+) -> torch.Tensor:
+    def frame(size: int) -> np.ndarray:
+        a = rng.standard_normal((size, len(s)))
+        return np.linalg.qr(a + 1j * rng.standard_normal(a.shape) if complex_ else a)[0]
+
+    return torch.from_numpy((frame(m) * s) @ frame(n).conj().T)
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("method", ["auto", "lapack", "gram", "projection"])
+@pytest.mark.parametrize("shape", [(90, 40), (40, 90), (3, 3)])
+def test_ways_agree(
+    shape: tuple[int, int], method: str, complex_: bool, rng: np.random.Generator
+) -> None:
+    s = 0.5 ** np.arange(min(shape))
+    A = planted(*shape, s, complex_, rng)
+    U, found, V = leading(A, 3, method=method)
+    np.testing.assert_allclose(found, s[:3], rtol=1e-8)
+    rest = torch.linalg.matrix_norm(A - (U * found) @ V.mH, 2)
+    assert float(rest) == pytest.approx(s[3] if len(s) > 3 else 0.0, abs=1e-8)
+    for side in (U, V):
+        assert torch.allclose(side.mH @ side, torch.eye(3, dtype=A.dtype), atol=1e-12)
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        leading(torch.tensor([[torch.nan]]), 1)
+    with pytest.raises(ValueError, match="rank"):
+        leading(torch.eye(2), 0)
+
+
+def test_span_obeys_weights_and_constraints(generator: torch.Generator) -> None:
+    F = torch.randn(50, 6, dtype=torch.float64, generator=generator)
+    F = torch.cat([F, F[:, :2] @ torch.ones(2, 1, dtype=torch.float64)], 1)
+    w = torch.rand(50, dtype=torch.float64, generator=generator) + 0.1
+    c = torch.randn(2, 7, dtype=torch.float64, generator=generator)
+    found = span(F, weights=w, constraints=c)
+    G = F @ found.mix
+    assert G.shape[1] in (4, 5)
+    assert torch.allclose(G.T @ (w[:, None] * G), torch.eye(G.shape[1]).double(), atol=1e-9)
+    assert float((c @ found.mix).abs().max()) < 1e-9
+    assert span(F).rank(1e-10) == 6
+
+
+@pytest.mark.parametrize("shape", [(60, 8), (8, 60)])
+def test_whitened_rows_have_covariance_one(
+    shape: tuple[int, int], generator: torch.Generator
+) -> None:
+    rows = torch.randn(*shape, dtype=torch.float64, generator=generator)
+    W = whitener(rows, 5)
+    assert torch.allclose(W.T @ rows.T @ rows @ W, torch.eye(5).double(), atol=1e-10)
+    with pytest.raises(ValueError, match="zero"):
+        whitener(torch.zeros(4, 3), 2)

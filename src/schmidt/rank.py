@@ -52,13 +52,16 @@ class RankRule:
             return self.amount**2
         return None
 
-    def choose(self, values: np.ndarray, norm2: float | None, remaining: int) -> int | None:
+    def choose(
+        self, values: np.ndarray, norm2: float | None, remaining: int, rounding: float = 0.0
+    ) -> int | None:
         """The smallest k that satisfies the rule, or None where these values do not reach it.
 
         Args:
             values: the leading singular values, descending.
             norm2: ‖A‖_F²; None where it is unknown.
             remaining: how many terms the rest of A may have; 0 if it is known to vanish.
+            rounding: share of ‖A‖_F² that is rounding: terms below it are not asked for.
         """
         if self.kind == "rank":
             return int(self.amount) if self.amount <= len(values) else None
@@ -67,7 +70,8 @@ class RankRule:
         if self.kind == "mass":
             return _by_mass(values, self.amount, norm2, remaining)
         if self.tail_energy is not None:
-            return _by_energy(values, self.tail_energy, norm2, remaining)
+            share = max(self.tail_energy, rounding)
+            return _by_energy(values, share, norm2, remaining)
         above = int((values > self.amount * values[0]).sum())
         return max(above, 1) if above < len(values) or remaining == 0 else None
 

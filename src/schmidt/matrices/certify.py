@@ -20,7 +20,7 @@ COMPLETENESS = 0.1
 
 
 def rounding(source: Source, found: Triplets) -> float:
-    """What rounding can do to A − A_k and to its products: 8 ε g ‖A‖_F, g = √min(m, n) or more.
+    """What rounding can do to A − A_k and to its products: 8 ε g ‖A‖_F, g = √min(m, n), at least 4.
 
     A x carries an error of about ε ‖A‖_F, of which there are three; the rotations of LAPACK's
     decomposition add up like √n. Long sums of terms of one sign lose √1024 or so more, as they are
@@ -33,7 +33,7 @@ def rounding(source: Source, found: Triplets) -> float:
     norm = math.sqrt(source.norm2 if source.norm2 is not None else small) * (
         1.0 if source.norm2 is not None else float(found.values[0])
     )
-    growth = max(math.sqrt(small), math.sqrt(min(large, 1024)) / 2, math.sqrt(large / 1024))
+    growth = max(math.sqrt(small), 4, math.sqrt(min(large, 1024)) / 2, math.sqrt(large / 1024))
     return 8 * growth * source.eps * norm + source.noise + found.noise
 
 
@@ -196,10 +196,10 @@ def _frobenius(
     noise: float,
     uncertain: float,
 ) -> Bound | None:
-    """‖A − A_k‖_F to three digits, or None where it is lost in rounding."""
+    """‖A − A_k‖_F, or None where it is lost in rounding."""
     if spectrum is not None:
         value = math.sqrt(float(np.square(spectrum[len(kept.values) :]).sum()))
-        return Bound.around(value, noise) if value > SURE * noise else None
+        return Bound(max(value - noise, 0.0), value + noise)
     if source.norm2 is None:
         return None
     left = source.norm2 - float(kept.values.double().square().sum())
@@ -214,7 +214,7 @@ def _frobenius(
         rows = slice(start, start + 1024)
         total += squared_norm(A[rows] - kept.left[rows] @ scaled)
     value = math.sqrt(total)
-    return Bound.around(value, noise) if value > SURE * noise else None
+    return Bound(max(value - noise, 0.0), value + noise)
 
 
 def _mass(

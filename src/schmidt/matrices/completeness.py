@@ -24,7 +24,7 @@ factorization without exchanges has the backward error F, the count is right for
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,8 @@ DENSE, NARROW = 8, 4
 """Random columns for dense matrices, whose products are wide, and for others."""
 SMALL = 64
 """Columns up to which all of what is left is looked at."""
+FINE = 8
+"""Products more than are enough, to prove the values right and not only complete."""
 FILL, WORK = 3e7, 2e10
 """Entries and products of a banded factorization that may be computed for a count."""
 
@@ -228,8 +230,48 @@ def establish(
         rest = _rest(source, way)
         if rest <= allowed:
             return Proof(way.highs(rest, rank), after, 0.0, "rest of the energy")
-    way = max(ways, key=lambda w: _ease(w, w.allowed(targets, last), s, rank))
-    return _by_probe(source, way, s, rank, after, targets, last, noise, seed, failure, accuracy)
+    # both have columns of their own, and bounds that hold together
+    ways.sort(key=lambda w: -_ease(w, w.allowed(targets, last), s, rank))
+    goal = _Goal(s, rank, after, targets, last, noise, accuracy, sharp)
+    best: Proof | None = None
+    for number, way in enumerate(ways):
+        proof, good = _by_probe(source, way, goal, [seed, number], failure / len(ways))
+        if best is not None:
+            highs, lower = np.minimum(best.highs, proof.highs), max(best.lower, proof.lower)
+            products = best.products + proof.products
+            proof = replace(proof, highs=highs, lower=lower, products=products, failure=failure)
+        if good or proof.missed is not None:
+            return proof
+        best = proof
+    assert best is not None
+    return best
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """What is to be proven of an answer s of rank k: σ_j² ≤ targets_j, ‖A − A_k‖₂² ≤ last."""
+
+    s: np.ndarray
+    rank: int
+    after: float
+    targets: np.ndarray
+    last: float | None
+    noise: float
+    accuracy: float
+    sharp: float | None
+
+    @property
+    def missing(self) -> float:
+        """The square that nothing behind the answer exceeds, unless something was missed."""
+        value = float(self.s[self.rank - 1])
+        value = value if self.sharp is None else min(value, self.sharp)
+        return (value * (1 + 10 * self.accuracy) + 2 * self.noise) ** 2
+
+    @property
+    def fine(self) -> np.ndarray:
+        """Targets with which the values are proven to be right, where that is to be had."""
+        near = self.s[: self.rank] + 10 * self.accuracy * self.s[self.rank - 1] + 2 * self.noise
+        return np.minimum(np.square(near), self.targets)
 
 
 def _deflations(found: Triplets, noise: float, s: np.ndarray) -> list[Deflation]:
@@ -269,55 +311,52 @@ def _rest(source: Source, way: Deflation) -> float:
 
 
 def _by_probe(
-    source: Source,
-    way: Deflation,
-    s: np.ndarray,
-    rank: int,
-    after: float,
-    targets: np.ndarray,
-    last: float | None,
-    noise: float,
-    seed: int,
-    failure: float,
-    accuracy: float,
-) -> Proof:
+    source: Source, way: Deflation, goal: _Goal, seed: list[int], failure: float
+) -> tuple[Proof, bool]:
+    """Bounds from random columns behind V, and whether they reach the goal."""
+    s, rank, missing = goal.s, goal.rank, goal.missing
     n, d = source.shape[1], way.basis.shape[1]
     E = Complement(source, way.basis)
-    missing = (s[rank - 1] * (1 + 10 * accuracy) + 2 * noise) ** 2
-    allowed = way.allowed(targets, last)
     if n <= SMALL:
         eye = torch.eye(n, dtype=source.dtype, device=source.device)
-        H = _hermitian(E.normal(eye))
-        values, vectors = torch.linalg.eigh(H)
+        values, vectors = torch.linalg.eigh(_hermitian(E.normal(eye)))
         top, over = max(float(values[-1]), 0.0), values > missing
         more = vectors[:, over] if bool(over.any()) else None
-        return Proof(way.highs(top, rank), max(after, math.sqrt(top)), 0.0, "all", n, more)
+        lower = max(goal.after, math.sqrt(top))
+        good = top <= way.allowed(goal.targets, goal.last)
+        return Proof(way.highs(top, rank), lower, 0.0, "all that is left", n, more), good
+    allowed = way.allowed(goal.targets, goal.last)
+    fine = min(way.allowed(goal.fine, goal.last), allowed)
     columns = min(DENSE if source.structure == "dense" else NARROW, n - d)
-    prober = Prober(E, n, source.empty(), columns=columns, probability=failure, seed=seed)
-    enough = float(targets[-1] / max(s[rank - 1] ** 2, 1e-300))
+    state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
+    prober = Prober(E, n, source.empty(), columns=columns, probability=failure, seed=state)
+    enough = float(goal.targets[-1] / max(s[rank - 1] ** 2, 1e-300))
     steps = 8 + math.ceil(3 * prober.angle / math.acosh(max(2 * enough - 1, 1.004)))
-    if not E.images:
-        steps = (steps + 1) // 2
-    for step in range(min(steps, 400)):
+    steps = min(steps if E.images else (steps + 1) // 2, 400)
+    more, good, step = None, False, 0
+    while step < steps and not prober.full:
         prober.half_step()
+        step += 1
         low = prober.lower() ** 2
-        if low > missing:
-            if step >= 2 or prober.full:
-                bound = prober.bound()
-                highs = way.highs(bound.upper**2, rank)
-                more = prober.above(missing)
-                lower = max(after, bound.lower)
-                return Proof(highs, lower, failure, "random columns", prober.products, more)
+        if low > missing and step < 3:
             continue
-        if prober.full:
+        if low > min(missing, allowed):
             break
-        near = allowed > low and step > 0 and prober.excess(allowed) < 1
-        if near and prober.bound().upper ** 2 <= allowed:
+        if step > 1 and not good and prober.excess(allowed) < 1:
+            good = prober.bound().upper ** 2 <= allowed
+            steps = min(steps, step + FINE) if good else steps
+        if good and _below(prober, fine):
             break
     bound = prober.bound()
-    highs = way.highs(bound.upper**2, rank)
-    lower = max(after, bound.lower)
-    return Proof(highs, lower, failure, "random columns", prober.products)
+    if bound.lower**2 > missing:
+        more = prober.above(missing)
+    highs, lower = way.highs(bound.upper**2, rank), max(goal.after, bound.lower)
+    good = good or bound.upper**2 <= allowed
+    return Proof(highs, lower, failure, "random columns", prober.products, more), good
+
+
+def _below(prober: Prober, square: float) -> bool:
+    return prober.excess(square) < 1 and prober.bound().upper ** 2 <= square
 
 
 def _hermitian(a: Tensor) -> Tensor:

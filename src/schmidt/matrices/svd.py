@@ -12,7 +12,7 @@ from schmidt.arrays import exact_arithmetic
 from schmidt.certificate import FAILURE, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certify import COMPLETENESS, certify, prove
+from schmidt.matrices.certify import COMPLETENESS, certify, prove, rounding
 from schmidt.matrices.certify import in_units as certificate_in_units
 from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
@@ -197,7 +197,8 @@ def _search(
         known = found.values if found.spectrum is None else found.spectrum
         s = known.double().cpu().numpy()
         # what is left has any rank, as long as the triplets are not exact
-        k = rule.choose(s, source.norm2, 0 if found.spectrum is not None else small)
+        remaining = 0 if found.spectrum is not None else small
+        k = rule.choose(s, source.norm2, remaining, _lost(source, found, rule))
         if k is not None and k <= len(found.values):
             return found, k
         if failure is not None:
@@ -205,6 +206,15 @@ def _search(
         if len(found.values) >= most:
             return found, len(found.values)
         wanted = min(max(2 * len(found.values), wanted, k or 0), most)
+
+
+def _lost(source: Source, found: Triplets, rule: RankRule) -> float:
+    """The share of ‖A‖_F² that is rounding, and no term."""
+    if not source.norm2:
+        return 0.0
+    if found.spectrum is not None:
+        return rounding(source, found) ** 2 / source.norm2
+    return 8 * source.eps if rule.kind == "energy" else 0.0
 
 
 def _check_rank(rule: RankRule, source: Source) -> None:

@@ -14,6 +14,8 @@ SMALL = 400
 """min(m, n) up to which a full decomposition is the fastest."""
 SHARE = 6
 """Krylov methods find at most min(m, n)/6 triplets sooner than LAPACK finds all."""
+NARROW = 8
+"""Columns of a block of a sparse matrix or an operator, up to 120 triplets."""
 ENTRIES = 2**27
 """Entries up to which a matrix may be made dense for LAPACK (1 GiB in float64)."""
 
@@ -69,24 +71,17 @@ def _choice(source: Source, rank: int) -> str:
 
 
 def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplets:
-    """The fastest, and where it fails the surest."""
+    """Block Krylov, whose space can be proven to miss nothing; where it fails, LAPACK."""
     m, n = source.shape
-    said = []
-    if source.structure not in ("dense", "mapped") and rank < source.small:
-        try:
-            return lanczos(source, rank, accuracy=accuracy, seed=seed)
-        except NotConvergedError as error:
-            said.append(str(error))
-    try:
-        # a space of half the dimension costs more than all of LAPACK
-        limit = source.small // 2 if m * n <= ENTRIES else None
-        return block_krylov(source, rank, accuracy=accuracy, seed=seed, largest=limit)
-    except NotConvergedError as error:
-        said.append(f"krylov: {error}")
-    if m * n <= ENTRIES:
-        return lapack(source, rank)
-    raise NotConvergedError(
-        "no solver reached the accuracy ("
-        + "; ".join(said)
-        + "): a lower accuracy= or another rank may help"
+    # products with sparse matrices cost the same per column, so narrow blocks cost the least
+    block = (
+        None if source.structure in ("dense", "blocks", "mapped") else NARROW * (1 + rank // 120)
     )
+    # a space of half the dimension costs more than all of LAPACK
+    limit = source.small // 2 if m * n <= ENTRIES else None
+    try:
+        return block_krylov(source, rank, accuracy=accuracy, seed=seed, block=block, largest=limit)
+    except NotConvergedError:
+        if m * n > ENTRIES:
+            raise
+    return lapack(source, rank)

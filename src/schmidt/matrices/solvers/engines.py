@@ -10,7 +10,12 @@ before they are called an answer.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -130,6 +135,29 @@ class _Counting(scipy.sparse.linalg.LinearOperator):
             raise
 
 
+@contextlib.contextmanager
+def _without_lapack() -> Iterator[None]:
+    """Whatever is printed meanwhile, without what LAPACK says of its arguments.
+
+    Where a Lanczos process breaks down PROPACK calls LAPACK with NaN, which writes to the terminal
+    below Python; the answer is refused all the same.
+    """
+    sys.stdout.flush()
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(1)
+        try:
+            os.dup2(file.fileno(), 1)
+            yield
+        finally:
+            sys.stdout.flush()
+            os.dup2(kept, 1)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if b"On entry to" not in line:
+                    os.write(1, line)
+
+
 def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
     from scipy.sparse.linalg._svdp import _svdp
 
@@ -144,15 +172,16 @@ def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.
     tol = max(accuracy, 10 * float(np.finfo(A.dtype).eps))
     for space in spaces:
         try:
-            _, s, vh, _ = _svdp(
-                A,
-                rank,
-                irl_mode=False,
-                kmax=space,
-                tol=tol,
-                v0=start[:m].astype(A.dtype),
-                rng=np.random.default_rng(0),
-            )
+            with _without_lapack():
+                _, s, vh, _ = _svdp(
+                    A,
+                    rank,
+                    irl_mode=False,
+                    kmax=space,
+                    tol=tol,
+                    v0=start[:m].astype(A.dtype),
+                    rng=np.random.default_rng(0),
+                )
             break
         except np.linalg.LinAlgError:
             if space == spaces[-1]:

@@ -139,7 +139,7 @@ def test_a_finished_run_is_taken_up_where_it_ended(views: Views, tmp_path: Path)
     again = CDK(3, **settings, resume=True).fit(x, y)
     assert again.steps_ == 5
     np.testing.assert_array_equal(again.transform_x(x[0]), first.transform_x(x[0]))
-    with pytest.raises(ValueError, match=r"other settings.*cap"):
+    with pytest.raises(ValueError, match=r"holds another run.*cap"):
         CDK(3, **settings, resume=True, cap=2.0).fit(x, y)
 
 

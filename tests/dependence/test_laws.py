@@ -131,7 +131,7 @@ def test_weights_are_repetitions_forward_and_backward() -> None:
         run = Run(Dependence(draw), *network, PairedLowRank.of("joint", 2, "biased"))
         parts = run.batches()
         loss = run.method.surrogate(run.form, *parts)
-        found = torch.autograd.grad(loss, run.parameters)
+        found = torch.autograd.grad(loss, run.state.parameters)
         steps.append([run.method.objective(run.form, *parts), *found])
     for mine, other in zip(*steps, strict=True):
         torch.testing.assert_close(mine, other)

@@ -70,7 +70,7 @@ def canonical_path(
 
 
 @dataclass(frozen=True)
-class Judgement:
+class HeldOut:
     """What rows that took no part say of modes, centred by means of the rows that fitted.
 
     Attributes:
@@ -89,7 +89,7 @@ class Judgement:
     @classmethod
     def of(
         cls, m: PairMoments, c: Canonical, centre: PairMoments, rows: float = float("inf")
-    ) -> Judgement:
+    ) -> HeldOut:
         df, dg = m.mean_f - centre.mean_f, m.mean_g - centre.mean_g
         f, g = (
             mix.T @ (cov + torch.outer(d, d)) @ mix
@@ -101,7 +101,7 @@ class Judgement:
         return cls(torch.stack([f, g]), f * g, cross, rows)
 
     @classmethod
-    def pooled(cls, parts: Sequence[Judgement], mass: Sequence[float]) -> Judgement:
+    def pooled(cls, parts: Sequence[HeldOut], mass: Sequence[float]) -> HeldOut:
         """Of several parts, with functions that differ from part to part."""
         w = torch.tensor(mass, dtype=torch.float64)
         w = w / w.sum()
@@ -113,7 +113,7 @@ class Judgement:
         return cls(mean("grams"), mean("overlap"), mean("cross"), sum(p.rows for p in parts))
 
     @classmethod
-    def joined(cls, parts: Sequence[Judgement], mass: Sequence[float]) -> Judgement:
+    def joined(cls, parts: Sequence[HeldOut], mass: Sequence[float]) -> HeldOut:
         """Of several parts, with the same functions: Gram matrices of f and of g are multiplied
         only if they are of different parts."""
         out = cls.pooled(parts, mass)
@@ -219,15 +219,15 @@ def cross_fit(
     parted = range(1 if many else len(parts))
     # what each part says of each ridge
 
-    def says(i: int, r: float) -> Judgement:
+    def says(i: int, r: float) -> HeldOut:
         solution = problems[i].solve(r, modes).padded(modes)
-        return Judgement.of(parts[i][0], solution, trains[i], rows[i])
+        return HeldOut.of(parts[i][0], solution, trains[i], rows[i])
 
     said = [[says(i, r) for r in ridges] for i in parted]
 
     def best(of: Sequence[int]) -> int:
         each = [
-            Judgement.pooled([said[i][j] for i in of], [mass[i] for i in of])
+            HeldOut.pooled([said[i][j] for i in of], [mass[i] for i in of])
             for j in range(len(ridges))
         ]
         plain = torch.ones(modes, dtype=torch.float64)
@@ -243,18 +243,16 @@ def cross_fit(
         p.solve(ridges[j], modes).padded(modes) for p, j in zip(problems, chosen, strict=True)
     ]
     judged = [
-        Judgement.of(part, found, train, n)
+        HeldOut.of(part, found, train, n)
         for (part, _), found, train, n in zip(parts, solutions, trains, rows, strict=True)
     ]
-    whole = Judgement.pooled(judged, mass)
+    whole = HeldOut.pooled(judged, mass)
     values, errors = correlations(judged, mass)
     factors = whole.factors()
     others = [[k for k in range(len(parts)) if k != i] for i in range(len(parts))]
     score = sum(
         mass[i]
-        * judged[i].h_score(
-            Judgement.pooled([judged[k] for k in o], [mass[k] for k in o]).factors()
-        )
+        * judged[i].h_score(HeldOut.pooled([judged[k] for k in o], [mass[k] for k in o]).factors())
         for i, o in enumerate(others)
     ) / sum(mass)
     return CrossFit(
@@ -262,21 +260,19 @@ def cross_fit(
     )
 
 
-def correlations(
-    judged: Sequence[Judgement], mass: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
+def correlations(judged: Sequence[HeldOut], mass: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Correlations of modes over parts that did not fit them, and their likely errors (jackknife).
 
     The nearest descending sequence; what is below 0 is 0.
     """
     count = len(judged)
-    values = Judgement.pooled(judged, mass).falling()
+    values = HeldOut.pooled(judged, mass).falling()
     if count < 2:
         return values, np.full_like(values, np.nan)
     without = []
     for i in range(count):
         rest = [k for k in range(count) if k != i]
-        few = Judgement.pooled([judged[k] for k in rest], [mass[k] for k in rest])
+        few = HeldOut.pooled([judged[k] for k in rest], [mass[k] for k in rest])
         without.append(few.correlations())
     away = torch.stack(without)
     spread = (away - away.mean(0)).square().sum(0) * (count - 1) / count
@@ -285,7 +281,7 @@ def correlations(
 
 def in_sample(m: PairMoments, c: Canonical) -> np.ndarray:
     """The correlations of modes on the rows that fitted them, in their order."""
-    return Judgement.of(m, c, m).correlations().numpy().clip(0.0, 1.0)
+    return HeldOut.of(m, c, m).correlations().numpy().clip(0.0, 1.0)
 
 
 class _Problem:

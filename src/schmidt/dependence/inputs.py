@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class Scales:
     factor: Tensor
 
 
-class Rows(nn.Module):
+class ScaledRows(nn.Module):
     """(x − centre)·factor of items of any shape, as rows of float64: what linear maps act on."""
 
     centre: Tensor
@@ -67,6 +68,13 @@ class Inputs(nn.Module):
         self.register_buffer("centre", scales.centre.clone())
         self.register_buffer("factor", scales.factor.clone())
         self.register_buffer("map", map.clone())
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Centre and factor stay in double precision, whatever the network is converted to."""
+        kept = self.centre, self.factor
+        out = super()._apply(fn, recurse)
+        self.centre, self.factor = (t.to(self.map.device) for t in kept)
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         rows = _fitting(flat(x), self.centre)

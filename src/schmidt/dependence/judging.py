@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from schmidt.certificate import Certificate
-from schmidt.dependence.canonical import Canonical, Judgement, correlations
+from schmidt.dependence.canonical import Canonical, HeldOut, correlations
 from schmidt.dependence.moments import PairMoments
 
 
@@ -30,24 +30,24 @@ class Candidate:
     tests: Sequence[PairMoments]
     solutions: Mapping[float, Canonical]
     rows: Sequence[float]
-    known: dict[tuple[int, float], Judgement] = field(default_factory=dict, repr=False)
+    known: dict[tuple[int, float], HeldOut] = field(default_factory=dict, repr=False)
 
-    def says(self, part: int, ridge: float) -> Judgement:
+    def says(self, part: int, ridge: float) -> HeldOut:
         """What one part says of one solution."""
         key = (part, ridge)
         if key not in self.known:
-            self.known[key] = Judgement.of(
+            self.known[key] = HeldOut.of(
                 self.tests[part], self.solutions[ridge], self.train, self.rows[part]
             )
         return self.known[key]
 
-    def together(self, subset: Sequence[int], mass: Sequence[float], ridge: float) -> Judgement:
+    def together(self, subset: Sequence[int], mass: Sequence[float], ridge: float) -> HeldOut:
         """What several parts say of one solution."""
-        return Judgement.joined([self.says(b, ridge) for b in subset], [mass[b] for b in subset])
+        return HeldOut.joined([self.says(b, ridge) for b in subset], [mass[b] for b in subset])
 
 
 @dataclass(frozen=True)
-class Selection:
+class Selected:
     """A candidate, its ridge, and the factors (L,) that its modes are to be multiplied with."""
 
     candidate: int
@@ -68,7 +68,7 @@ class Verdict:
         alone: there is only one part, and it has both chosen and judged.
     """
 
-    choice: Selection
+    choice: Selected
     values: np.ndarray
     errors: np.ndarray
     score: float
@@ -103,15 +103,15 @@ def judge(candidates: Sequence[Candidate], mass: Sequence[float], *, simple: boo
 
 def choose(
     candidates: Sequence[Candidate], mass: Sequence[float], subset: list[int], *, simple: bool
-) -> Selection:
+) -> Selected:
     """The best of all candidates and ridges on some of the parts."""
-    best: list[Selection] = []
+    best: list[Selected] = []
     for index, candidate in enumerate(candidates):
-        here: list[Selection] = []
+        here: list[Selected] = []
         for ridge in candidate.solutions:
             together = candidate.together(subset, mass, ridge)
             factors = together.factors()
-            here.append(Selection(index, ridge, factors, together.h_score(factors)))
+            here.append(Selected(index, ridge, factors, together.h_score(factors)))
         best.append(max(here, key=lambda c: c.score))
     top = max(best, key=lambda c: c.score)
     if not simple or top.candidate == 0:

@@ -344,7 +344,7 @@ def _labels(pairs: GivenPairs, groups: Any) -> np.ndarray:
 
 
 def _copies(pairs: GivenPairs) -> Tensor | None:
-    """Rows that are copies of each other, or share an x or a y that hardly repeats by chance.
+    """ScaledRows that are copies of each other, or share an x or a y that hardly repeats by chance.
 
     Values of few kinds repeat because the law is discrete, and then rows are draws of their own:
     a value counts as an item if there are more than √n different ones on its side.

@@ -23,7 +23,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import CoEmbedding, Embedding
-from schmidt.dependence.inputs import Rows, Scales, scales
+from schmidt.dependence.inputs import ScaledRows, Scales, scales
 from schmidt.dependence.judging import Candidate, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds, independent, law, why_undivided
 from schmidt.dependence.moments import PairMoments, moments, pooled
@@ -156,7 +156,7 @@ def blank_linear(
     def side(name: str) -> Embedding:
         shapes = ("network.centre", "network.factor", "mean", "mix")
         empty = [torch.empty_like(tensors[f"{name}.{k}"]) for k in shapes]
-        return Embedding(Rows(Scales(*empty[:2])), *empty[2:], precision=precision)
+        return Embedding(ScaledRows(Scales(*empty[:2])), *empty[2:], precision=precision)
 
     return side("right"), side("left")
 
@@ -202,7 +202,7 @@ def fit_linear(
         pad: as many modes as asked for, zeros beyond what there is.
         precision: of what is made of whole numbers; None: double.
     """
-    rows = tuple(Rows(s) for s in scales(pairs, scale=scale, shared=tied))
+    rows = tuple(ScaledRows(s) for s in scales(pairs, scale=scale, shared=tied))
     parts = folds(pairs, FOLDS, seed, groups) if judges is None else []
     measured = [(moments(part, *rows), mass) for part, mass in parts]
     plain = bool(measured) and isinstance(pairs, GivenPairs)
@@ -276,7 +276,7 @@ def _times(c: Canonical, factors: Tensor | None) -> Canonical:
     return c if factors is None else scaled(c, factors)
 
 
-def _maps(rows: tuple[Rows, ...], c: Canonical, centre: PairMoments) -> tuple[Map, Map]:
+def _maps(rows: tuple[ScaledRows, ...], c: Canonical, centre: PairMoments) -> tuple[Map, Map]:
     f, g = rows
     return (
         lambda x: (f(x) - centre.mean_f) @ c.mix_f,

@@ -153,7 +153,7 @@ class Capped(nn.Module):
 
 
 def capped(values: Tensor, cap: float | None) -> Tensor:
-    """Rows longer than ``cap`` shortened to it."""
+    """ScaledRows longer than ``cap`` shortened to it."""
     if cap is None:
         return values
     norm = values.norm(dim=1, keepdim=True)

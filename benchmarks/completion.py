@@ -69,7 +69,7 @@ def load(folder: Path) -> tuple[Array, Array, Array]:
 
 def ours(**settings: Any) -> Fit:
     def fit(users: Array, films: Array, values: Array) -> Callable[[Array, Array], Array]:
-        return MatrixCompletion(**settings).fit(users, films, values).predict
+        return MatrixCompletion(unknown="bias", **settings).fit(users, films, values).predict
 
     return fit
 

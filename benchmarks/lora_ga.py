@@ -101,7 +101,8 @@ def first_step(model: nn.Module, batches: Batches) -> tuple[float, float]:
     inner = steps = gradients = applied = 0.0
     found = mean_gradients(model, {n: p.module for n, p in pairs.items()}, batches, loss)
     for name, G in found:
-        A, B, s = pairs[name].A.detach(), pairs[name].B.detach(), pairs[name].scaling
+        pair, s = pairs[name], pairs[name].scaling
+        A, B = pair.right(pair.A.detach())[0], pair.left(pair.B.detach())[0]
         step = B @ (B.T @ G) + (G @ A.T) @ A
         inner += float((step * G).sum())
         steps += float(step.square().sum())

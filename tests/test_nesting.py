@@ -154,10 +154,10 @@ def test_equal_weights_are_the_default() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nesting.sequential(0), "at least one mode, got modes=0"),
-        (lambda: nesting.none(-1), "at least one mode"),
-        (lambda: nesting.sequential(4, 0), "step must lie between 1 and modes=4, got step=0"),
-        (lambda: nesting.joint(4, step=5), "step must lie between"),
+        (lambda: nesting.sequential(0), "modes must be a whole number of at least 1, got 0"),
+        (lambda: nesting.none(-1), "modes must be a whole number of at least 1, got -1"),
+        (lambda: nesting.sequential(4, 0), "step must be a whole number between 1 and 4, got 0"),
+        (lambda: nesting.joint(4, step=5), "step must be a whole number between"),
         (lambda: nesting.joint(4, [1.0, 2.0]), r"needs 4 weights, got shape \(2,\)"),
         (lambda: nesting.joint(2, [1.0, 0.0]), "positive, finite weights"),
         (lambda: nesting.joint(2, [1.0, -1.0]), "positive, finite weights"),

@@ -144,7 +144,7 @@ def digest(array: Any) -> str:
         if piece.dtype == object:
             total.update(repr(piece.tolist()).encode())
         else:
-            total.update(piece.view(np.uint8) if piece.size and piece.ndim else piece.tobytes())
+            total.update(memoryview(piece.reshape(-1).view(np.uint8)) if piece.size else b"")
     return total.hexdigest()
 
 

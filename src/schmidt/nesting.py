@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from schmidt.parameters import Number, check
+
 
 @dataclass(frozen=True)
 class Masks:
@@ -37,10 +39,8 @@ class Masks:
 
 
 def _groups(modes: int, step: int) -> Tensor:
-    if modes < 1:
-        raise ValueError(f"nesting needs at least one mode, got modes={modes}")
-    if not 1 <= step <= modes:
-        raise ValueError(f"step must lie between 1 and modes={modes}, got step={step}")
+    check({"modes": Number(1, whole=True)}, modes=modes)
+    check({"step": Number(1, modes, whole=True)}, step=step)
     return torch.arange(modes) // step
 
 

@@ -11,8 +11,19 @@ from typing import Any
 import numpy as np
 
 
+class Allowed:
+    """What a parameter may be."""
+
+    none: bool
+    advice: str
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value, None aside, is allowed."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Number:
+class Number(Allowed):
     """A real number between two ends, or a whole one.
 
     Attributes:
@@ -34,7 +45,7 @@ class Number:
         kind = Integral if self.whole else Real
         if isinstance(value, bool | np.bool_) or not isinstance(value, kind):
             return False
-        number = int(value) if self.whole else float(value)
+        number: float = int(value) if isinstance(value, Integral) else float(value)
         if not math.isfinite(number):
             return False
         above = number > self.low if self.open in ("low", "both") else number >= self.low
@@ -55,7 +66,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Allowed):
     """One of a few values. Similar names are suggested in the message."""
 
     options: tuple[Any, ...]
@@ -75,7 +86,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Kind(Allowed):
     """An instance of one of the types; ``words`` say what it is."""
 
     types: tuple[type, ...]
@@ -90,7 +101,6 @@ class Kind:
         return self.words
 
 
-Allowed = Number | Choice | Kind
 SEED = Number(0, 2**63 - 1, whole=True)
 FLAG = Choice(True, False)
 

@@ -15,6 +15,7 @@ from typing import Any
 import peft
 import pytest
 import torch
+import transformers
 from torch import Tensor, nn
 
 from schmidt.adapters import (
@@ -218,6 +219,32 @@ def test_a_copied_adapter_is_the_same_function(classifier: Build, batch: Batch) 
     assert off(model(**batch).logits, expected) == 0
     model.set_adapter("default")
     assert off(model(**batch).logits, expected) == 0
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers` to `True`")
+def test_resized_embeddings_are_saved(batch: Batch, tmp_path: Path) -> None:
+    config = transformers.LlamaConfig(
+        vocab_size=36,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        tie_word_embeddings=False,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+
+    def resized() -> Any:
+        model = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base")
+        model.resize_token_embeddings(40)  # new rows are random
+        return model
+
+    model: Any = peft.get_peft_model(resized(), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    inputs = {"input_ids": batch["input_ids"], "labels": batch["input_ids"]}
+    lora_ga(model, [inputs])
+    steps(model, inputs)
+    save_adapter(model, tmp_path / "adapter")
+    loaded = peft.PeftModel.from_pretrained(resized(), tmp_path / "adapter")
+    assert off(loaded(**inputs).logits, model(**inputs).logits) <= 1e-6
 
 
 @pytest.mark.parametrize("start", [lora_ga, orthogonal_start])

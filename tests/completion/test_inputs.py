@@ -251,6 +251,15 @@ def test_values_that_are_all_equal_are_implicit_feedback(ratings):
 # --- neither order nor units ----------------------------------------------------------------------
 
 
+def test_the_largest_and_the_smallest_numbers_are_values():
+    rows, columns = np.nonzero(np.ones((4, 5)))
+    for unit in (3e307, 5e-324):
+        values = unit * np.array([1, 2, 3, 4, 5] * 4)
+        model = fitted(rows, columns, values, penalty=unit, clip=None)
+        assert np.isfinite(model.reconstruct()).all()
+        assert -model.score(rows, columns, values) <= unit
+
+
 @pytest.mark.parametrize("settings", [{}, {"method": "fixed-rank", "rank": 2, "penalty": 3.0}])
 def test_the_order_of_the_entries_changes_nothing(ratings, settings):
     order = np.random.default_rng(5).permutation(len(ratings[0]))

@@ -359,3 +359,18 @@ def test_dask_with_means_takes_few_passes(
 
     assert passes(True) <= passes(False) + 3
     assert dask_solver.shifted(da.from_array(A, chunks=50), True, False).chunks[0] == (50,) * 8
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-140, 1e140, 1e200])
+@pytest.mark.parametrize("kind", ["array", "csr", "dask", "blocks", "sparse blocks"])
+def test_matrices_of_any_size_are_centred(kind: str, scale: float, A: np.ndarray) -> None:
+    found = svd(KINDS[kind](A * scale), rank=2, center=True)
+    exact = np.linalg.svd(A - A.mean(0), compute_uv=False)[:2]
+    np.testing.assert_allclose(numbers(found.values) / scale, exact, rtol=1e-8)
+    try:
+        found = svd(KINDS[kind](A * scale), rank=2, center=True, scale=True)
+    except ValueError as error:
+        assert "leave the range" in str(error)  # noqa: PT017 – right or refused
+    else:
+        exact = np.linalg.svd((A - A.mean(0)) / A.std(0), compute_uv=False)[:2]
+        np.testing.assert_allclose(numbers(found.values), exact, rtol=1e-8)

@@ -290,3 +290,19 @@ def test_every_solver_says_what_it_knows(data: np.ndarray) -> None:
             PCA(2, solver=solver).fit(data)
     with pytest.raises(ValueError, match="accuracy"):
         PCA(2, accuracy=0).fit(data)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+@pytest.mark.parametrize("solver", ["auto", "power"])
+def test_variances_out_of_range_are_refused(scale: float, solver: str, data: np.ndarray) -> None:
+    """Ratios of variances that vanish would be zeros."""
+    with pytest.raises(ValueError, match="scale the data"):
+        PCA(2, solver=solver).fit(data * scale)
+    with pytest.raises(ValueError, match="scale the data"):
+        PCA(2).partial_fit(data * scale)
+
+
+def test_a_batch_far_below_all_others(data: np.ndarray) -> None:
+    X = np.r_[data, data * 1e-140]
+    model = PCA(3).partial_fit(X[:200]).partial_fit(X[200:])
+    np.testing.assert_allclose(model.singular_values_, PCA(3).fit(X).singular_values_, rtol=1e-9)

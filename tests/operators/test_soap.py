@@ -224,11 +224,11 @@ def test_zero_gradients_are_harmless() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0.0}, "step size must be positive, got lr=0.0"),
-        ({"lr": float("nan")}, "step size must be positive"),
-        ({"every": 0}, "every must be at least 1, got 0"),
-        ({"betas": (1.0, 0.9)}, r"betas and precondition_decay must lie in \[0, 1\)"),
-        ({"precondition_decay": 1.5}, r"betas and precondition_decay must lie in \[0, 1\)"),
+        ({"lr": 0.0}, "lr must be a number above 0, got 0.0"),
+        ({"lr": float("nan")}, "lr must be a number above 0, got nan"),
+        ({"every": 0}, "every must be a whole number of at least 1, got 0"),
+        ({"betas": (1.0, 0.9)}, "betas must be a number"),
+        ({"precondition_decay": 1.5}, "precondition_decay must be a number"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
@@ -250,5 +250,5 @@ def test_rounding_in_directions_without_gradient_makes_no_large_step() -> None:
 
 
 def test_a_floor_outside_its_range_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"floor must lie in \[0, 1\), got 1"):
+    with pytest.raises(ValueError, match="floor must be a number of at least 0 and below 1, got 1"):
         SOAP([torch.nn.Parameter(torch.ones(2))], floor=1.0)

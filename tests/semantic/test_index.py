@@ -101,6 +101,15 @@ def test_a_word_that_one_document_has_finds_it_first(settings, rng):
         assert all(i in found for i, found in enumerate(both))
 
 
+def test_rounding_neither_finds_nor_orders_documents(rng):
+    texts = ["ships sail the sea", "goats climb hills", "the sea has fish", "grass on hills"]
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+        index = SemanticIndex().fit([texts[i] for i in order], order)
+        assert {h.name for h in index.search("fish")} == {0, 2}
+        places = [order.index(h.name) for h in index.search("the sea")]
+        assert places == sorted(places)  # both score the same: in the order of the index
+
+
 def test_a_few_documents_are_enough():
     index = SemanticIndex().fit(["a cat sat", "a dog ran", "cat and dog", "fish swim in water"])
     assert 1 <= index.rank_ <= 4
@@ -236,6 +245,7 @@ def test_triplets_are_those_of_numpy_whatever_the_way(rng, shape):
         ({"rank": (1, 3)}, ["one two", "two three"], "between 1 and 2"),
         ({"rank": ()}, ["one two", "two three"], "at least one number"),
         ({"lexical": 1.5}, ["one", "two"], "lexical must be a number between 0 and 1"),
+        ({"token_pattern": r"(\w)(\w)"}, ["one", "two"], "one group at most"),
         ({"token_pattern": "("}, ["one", "two"], "no regular expression"),
         ({}, {"one", "two"}, "need an order"),
         ({"weighting": "bm26"}, ["one", "two"], "weighting must be one of .*bm25"),

@@ -350,8 +350,7 @@ class LoRAPro(Optimizer):
             own = [owners[i] for i in members]
             tensors = [states[i] for i in members]
             found.append(fill([pairs[i] for i in members], tensors, own, group["damping"]))
-            for owner in (owner for both in own for owner in both):
-                owner["step"] += 1
+            torch._foreach_add_([owner["step"] for both in own for owner in both], 1.0)
         return found
 
     def _move(self, bucket: Bucket, group: dict[str, Any]) -> None:

@@ -64,15 +64,31 @@ class Bucket:
         """
         blocks = [pair.blocks for pair in self.pairs]
         moves = zip(self.pairs, self.owners, D.A.split(blocks), D.B.split(blocks), strict=True)
+        whole_factors: list[Tensor] = []
+        targets: list[Tensor] = []
+        steps: list[Tensor] = []
         for pair, (of_A, of_B), D_A, D_B in moves:
             for factor, owner, trained, move in (
                 (pair.A, of_A, pair.right, D_A),
                 (pair.B, of_B, pair.left, D_B),
             ):
+                if _plain(factor):
+                    whole_factors.append(factor)
+                    targets.append(trained(factor))
+                    steps.append(move)
+                    continue
                 with exactly(factor, owner, rounding, pair.name) as value:
-                    if keep != 1:
-                        value.mul_(keep)
-                    trained(value).add_(move)
+                    trained(value.mul_(keep)).add_(move)
+        if targets:
+            if keep != 1:
+                torch._foreach_mul_(whole_factors, keep)
+            torch._foreach_add_(targets, steps)
+
+
+def _plain(factor: Tensor) -> bool:
+    """Whether a parameter can be changed in place without a loss."""
+    precise = factor.dtype in (torch.float32, torch.float64)
+    return precise and not is_sharded(factor) and factor.is_contiguous()
 
 
 @contextmanager
@@ -87,13 +103,13 @@ def exactly(target: Any, owner: dict[str, Any], rounding: str, name: str = "") -
         rounding: "master"; "stochastic", which keeps nothing and is right on average; "nearest".
         name: of the parameter; with ``owner["step"]`` it seeds the stochastic rounding.
     """
+    if _plain(target):
+        yield target
+        return
     if target.dtype in (torch.float32, torch.float64):
-        if is_sharded(target) or not target.is_contiguous():
-            value = whole(target).clone(memory_format=torch.contiguous_format)
-            yield value
-            write(target, value)
-        else:
-            yield target
+        value = whole(target).clone(memory_format=torch.contiguous_format)
+        yield value
+        write(target, value)
         return
     there = whole(target)
     value = there.to(torch.float32, memory_format=torch.contiguous_format)

@@ -140,7 +140,7 @@ def _mapped(path: Path) -> np.ndarray:
     order = "F" if fortran else "C"
     if 0 in shape:
         return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", start, shape, order)  # type: ignore[call-overload, no-any-return]
+    return np.memmap(path, dtype, "r", start, shape, order)  # type: ignore[call-overload]
 
 
 def _npy(data: bytes, name: str, *, words: bool = False) -> np.ndarray:

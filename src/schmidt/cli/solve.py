@@ -36,7 +36,7 @@ else:
 USUAL = "the problem's"
 
 TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
-TRAINING_ONLY = (*TRAINING, "network", "device", "dtype", "start", "polish")
+TRAINING_ONLY = (*TRAINING, "checkpoint_every", "network", "device", "dtype", "start", "polish")
 RITZ_ONLY = ("budget", "rtol")
 
 
@@ -95,6 +95,8 @@ class SolveOptions:
     """training: precision; all results are evaluated in float64."""
     file: Annotated[Path | None, optional("PATH", "none")] = None
     """The matrix for the problem `matrix`: .npy or .mtx."""
+    checkpoint_every: Annotated[float | None, optional("SECONDS", "60")] = None
+    """training: seconds between checkpoints; one is written before the first step, too."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """training: go on from the checkpoint in the output directory, to the same result bit for
     bit."""
@@ -138,6 +140,8 @@ class SolveOptions:
 
     def training_settings(self) -> dict[str, Any]:
         given = {name: getattr(self, name) for name in TRAINING if getattr(self, name) is not None}
+        if self.checkpoint_every is not None:
+            given["checkpoint_seconds"] = self.checkpoint_every
         return {
             **given,
             "seed": self.seed,

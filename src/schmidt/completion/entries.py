@@ -271,6 +271,7 @@ def _refuse_triples(array: np.ndarray) -> None:
             continue
         first = table[:, :2]
         whole = not np.isnan(first).any() and bool((first == np.round(first)).all())
+        whole = whole and 2 * len(np.unique(first, axis=0)) > n  # places are mostly different
         if whole or (k == 3 and across == "columns" and not np.isnan(table).any()):
             part = "X[:, 0], X[:, 1], X[:, 2]" if across == "columns" else "X[0], X[1], X[2]"
             raise ValueError(

@@ -32,11 +32,11 @@ from schmidt.completion.selection import (
 )
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.parameters import FLAG, SEED, Choice, Number, check
+from schmidt.parameters import FLAG, SEED, Allowed, Choice, Number, check
 from schmidt.storage import DamagedFileError, read_tensors, write_tensors
 from schmidt.storage import plain as plain_numbers
 
-PARAMETERS = {
+PARAMETERS: dict[str, Allowed] = {
     "method": Choice("soft-impute", "fixed-rank"),
     "penalty": Number(0, none=True),
     "rank": Number(1, whole=True, none=True),
@@ -55,6 +55,7 @@ PARAMETERS = {
 }
 KIND = "schmidt.MatrixCompletion"
 ARRAYS = ("row_factors_", "column_factors_", "row_biases_", "column_biases_")
+SEEN = ("starts", "columns", "values")
 FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
@@ -81,7 +82,7 @@ class MatrixCompletion(BaseEstimator):
             largest value of ratings, that is where values repeat (at most half of them are
             distinct), and does not clip otherwise; None never clips.
         validation: fraction of the entries held out to choose λ and the rank; all are used
-            afterwards. Where that is fewer than 10,000, several parts are held out in turn. Which
+            afterwards. Where that is fewer than 5,000, several parts are held out in turn. Which
             entries are, is decided by a hash of their labels.
         solver: "als" (fast alternating least squares, sparse plus low rank), "svd" (soft-
             thresholded SVDs of the full matrix), "auto": "svd" up to 10,000 places.
@@ -406,7 +407,7 @@ class MatrixCompletion(BaseEstimator):
         """
         self._require_fitted()
         tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
-        for name in ("starts", "columns", "values"):
+        for name in SEEN:
             tensors[f"seen.{name}"] = torch.from_numpy(getattr(self._seen, name))
         contents = {
             "settings": self.get_params(),
@@ -428,7 +429,7 @@ class MatrixCompletion(BaseEstimator):
             column_ids = Ids.from_json(json.loads(header["column_ids"]), "column")
             certificate = Certificate.from_dict(json.loads(header["certificate"]))
             arrays = {name: tensors[name].numpy() for name in ARRAYS}
-            seen = [tensors[f"seen.{name}"].numpy() for name in ("starts", "columns", "values")]
+            seen = {name: tensors[f"seen.{name}"].numpy() for name in SEEN}
         except (KeyError, json.JSONDecodeError) as error:
             raise DamagedFileError(f"{path} is damaged ({error}): it cannot be read") from error
         if isinstance(settings["clip"], list):
@@ -437,7 +438,7 @@ class MatrixCompletion(BaseEstimator):
         for name, value in {**fitted, **arrays}.items():
             setattr(model, name, tuple(value) if isinstance(value, list) else value)
         model.row_ids_, model.column_ids_ = row_ids, column_ids
-        model._seen = Observed((len(row_ids), len(column_ids)), *seen)
+        model._seen = Observed((len(row_ids), len(column_ids)), **seen)
         model.choice_, model.certificate_ = None, certificate
         return model
 

@@ -145,7 +145,7 @@ def only(x: Observed, rows: np.ndarray) -> Observed:
 def unit_of(values: np.ndarray) -> float:
     """A power of four near the largest magnitude, so that neither squares nor roots lose digits."""
     largest = float(np.abs(values).max())
-    return float(4.0 ** np.floor(np.frexp(largest)[1] / 2)) if largest else 1.0
+    return float(4.0 ** np.floor((np.frexp(largest)[1] - 1) / 2)) if largest else 1.0
 
 
 Keys = tuple[np.ndarray, np.ndarray]

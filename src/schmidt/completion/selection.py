@@ -27,7 +27,7 @@ from schmidt.progress import progress_bar
 
 LARGEST_RANK, GROWTH, CHECKS = 50, 10, 5
 SMALL, FEWEST = 10_000, 5
-ENOUGH, MOST_FOLDS = 10_000, 5
+ENOUGH, MOST_FOLDS = 5_000, 5
 """Held-out entries that are wanted, and the number of folds that may be spent on them."""
 LONGEST_PATH = 40
 IMPLICIT = (
@@ -163,7 +163,7 @@ def select(
 ) -> Selection:
     """λ, rank and whether to shrink, by the error on entries held out at random.
 
-    Where these are fewer than 10,000, other parts are held out in turn, up to five.
+    Where these are fewer than 5,000, other parts are held out in turn, up to five.
     """
     held_out = max(1, round(validation * len(x)))
     if validation * len(x) < FEWEST:

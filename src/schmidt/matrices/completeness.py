@@ -217,6 +217,9 @@ def establish(
     targets = np.square(s[:rank] + max(delta - noise, 0.5 * delta))
     last = None if sharp is None or sharp <= after * 1.02 + 2 * noise else (sharp - noise) ** 2
     ways = _deflations(found, noise, s)
+    if ways and len(ways[0].squares) > rank:  # A − A_k does to later Ritz vectors what A does
+        behind = float(ways[0].squares[rank]) - ways[0].floor
+        after = max(after, math.sqrt(max(behind, 0.0)))
     if not ways:
         return Proof(np.full(rank + 1, np.inf), after, 0.0, "nothing")
     if ways[0].basis.shape[1] >= source.shape[1]:

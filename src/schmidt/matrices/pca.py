@@ -20,10 +20,10 @@ from schmidt.matrices.solvers.blocks import Incremental
 from schmidt.matrices.solvers.choice import SOLVERS
 from schmidt.matrices.solvers.krylov import power_iteration
 from schmidt.matrices.sources.centred import centred, column_means, slices
-from schmidt.matrices.sources.entries import sound, squared_norm
-from schmidt.matrices.sources.source import InUnits, Source
+from schmidt.matrices.sources.entries import plain, sound
+from schmidt.matrices.sources.source import Source
 from schmidt.matrices.svd import svd
-from schmidt.parameters import SEED, Choice, Number, check
+from schmidt.parameters import SEED, Allowed, Choice, Number, check
 
 ALL = 256
 """Columns up to which ``partial_fit`` forgets nothing."""
@@ -35,7 +35,10 @@ CLOSE = 0.1
 """Relative error of singular values up to which a certificate calls components found."""
 CHUNK = 2**22
 """Entries that are centred together in ``transform``."""
-PARAMETERS = {
+TINY = 1e-280
+"""Of ‖X − mean‖_F²: below, variances have lost digits."""
+OUT_OF_RANGE = "the variances leave the range of floats: scale the data"
+PARAMETERS: dict[str, Allowed] = {
     "solver": Choice("auto", "power", *SOLVERS),
     "accuracy": Number(0, 1, open="both"),
     "seed": SEED,
@@ -113,12 +116,12 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.certificate_ = found.certificate
         self.left_, self.singular_values_ = found.left, found.values
         self.components_ = np.ascontiguousarray(found.right.T)
-        self._total = _norm(found.certificate) ** 2
+        self._total = _squared(_norm(found.certificate))
 
     def _fit_power(self, X: Any, k: int | float) -> None:
         self.mean_ = column_means_of(X)
         source = source_of(X, center=self.mean_)
-        self._total = (source.norm2 or 0.0) * source.unit**2
+        self._total = _squared(math.sqrt(source.norm2 or 0.0) * source.unit)
         found = power_iteration(source, k, accuracy=self.accuracy, seed=self.seed)
         signs = fix_signs(found.right)
         self.left_ = (found.left * signs).numpy().astype(self._kind, copy=False)
@@ -165,10 +168,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.components_ = np.ascontiguousarray(right)
         eps = float(np.finfo(float).eps)
         noise = 4 * eps * self._state.updates * math.sqrt(min(n, self.n_samples_seen_))
-        noise *= math.sqrt(self._total) + math.sqrt(self.n_samples_seen_) * np.linalg.norm(
-            self.mean_
-        )
-        noise = float(noise) + self._carried
+        means = math.sqrt(self.n_samples_seen_) * float(np.linalg.norm(self.mean_))
+        noise = noise * (math.sqrt(self._total) + means) + self._carried
         self.certificate_ = self._known(s, k, self._state.lost, noise, wanted)
         self._explain(self.n_samples_seen_)
         return self
@@ -197,11 +198,16 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         weight = math.sqrt(old * new / (old + new))
         extra = (weight * difference)[None] if old else None
         shifted = centred(batch, mean, False)
-        if shifted.unit != 1:
-            shifted = InUnits(shifted, 1 / shifted.unit)
+        if shifted.unit > 1:
+            raise ValueError(OUT_OF_RANGE)
+        if shifted.unit < 1:  # what is far below all other rows may vanish beside them
+            shifted = shifted.scaled(1 / shifted.unit)
         assert shifted.norm2 is not None
-        between = squared_norm(extra) if extra is not None else 0.0
-        self._total += shifted.norm2 + between
+        between = float(extra.square().sum()) if extra is not None else 0.0
+        total = self._total + shifted.norm2 + between
+        if total < TINY and bool(batch.norm2) and batch.unit < 1:
+            raise ValueError(OUT_OF_RANGE)
+        self._total = total
         self._state.update(shifted, extra)
         self.mean_ = self.mean_ + (mean.numpy() - self.mean_) * (new / (old + new))
         self.n_samples_seen_ = old + new
@@ -237,7 +243,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             else (1.0, 1.0)
         )
         bounds = {
-            "norm": Bound.around(math.sqrt(total), noise),
+            "norm": Bound(max(math.sqrt(total) - noise, 0.0), math.sqrt(total) + noise),
             "frobenius": Bound(min(math.sqrt(best), high), high),
             "spectral": Bound(0.0, min(high, following)),
             "energy": Bound(*share),
@@ -298,7 +304,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         with np.errstate(over="ignore"):
             self.explained_variance_ = variances.astype(self._kind)
         if not np.isfinite(self.explained_variance_).all():
-            raise ValueError("the variances leave the range of floats: scale the data")
+            raise ValueError(OUT_OF_RANGE)
         self.explained_variance_ratio_ = share.astype(self._kind)
 
     def _wanted(self, most: int) -> int | float:
@@ -320,6 +326,8 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _checked(self, X: Any, *, reset: bool, least: int) -> Any:
         refuse_masked(X)
+        if isinstance(X, torch.Tensor):
+            X = plain(X).cpu().numpy()
         if getattr(X, "dtype", None) == np.float16:
             X = np.asarray(X, dtype=np.float32)
         if scipy.sparse.issparse(X):
@@ -352,6 +360,12 @@ def column_means_of(X: Any) -> np.ndarray:
         return np.asarray(np.sum(sums, 0) / len(X))
     source = source_of(X)
     return np.asarray(column_means(source).numpy() * source.unit)
+
+
+def _squared(norm: float) -> float:
+    if norm and not math.sqrt(TINY) < norm < 1e150:
+        raise ValueError(OUT_OF_RANGE)
+    return norm**2
 
 
 def _norm(certificate: Certificate) -> float:

@@ -166,7 +166,8 @@ def gradient_evidence(
     try:
         networks, method = copy.deepcopy((dict(networks), method), kept)
         if states is not None:
-            for name, part in {**networks, "method": method}.items():
+            parts: dict[str, Stateful] = {**networks, "method": method}
+            for name, part in parts.items():
                 part.load_state_dict(states[name])
         if not method.started:
             return None

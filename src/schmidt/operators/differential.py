@@ -11,6 +11,16 @@ from schmidt.operators.form import PointwiseForm, Sample, inner
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Measure, Weighted
 from schmidt.operators.measures.measure import Field, cast, evaluate
+from schmidt.parameters import Choice, Kind, Number, check
+
+PARAMETERS = {
+    "potential": Kind((Callable,), "a function of points (B, d)"),  # type: ignore[arg-type]
+    "drift": Kind((Callable,), "a function of points (B, d)"),  # type: ignore[arg-type]
+    "measure": Kind((Measure,), "a measure such as Lebesgue(Gaussian(1.0, 2))"),
+    "form": Choice("weak", "strong"),
+    "kinetic": Number(0, open="low"),
+    "diffusion": Number(0, open="low"),
+}
 
 
 def _against(field: Tensor, values: Tensor) -> Tensor:
@@ -38,10 +48,7 @@ class Schrodinger(PointwiseForm):
         self, potential: Field, measure: Measure, *, form: str = "weak", kinetic: float = 1.0
     ) -> None:
         super().__init__(measure)
-        if form not in ("weak", "strong"):
-            raise ValueError(f"form must be 'weak' or 'strong', got {form!r}")
-        if not kinetic > 0:
-            raise ValueError(f"the kinetic factor must be positive, got {kinetic}")
+        check(PARAMETERS, potential=potential, measure=measure, form=form, kinetic=kinetic)
         self.potential, self.kinetic, self.form = potential, kinetic, form
         self.order, self.left_order = (1, 1) if form == "weak" else (2, 0)
 
@@ -157,8 +164,9 @@ class ConvectionDiffusion(PointwiseForm):
         self_adjoint: bool | None = None,
     ) -> None:
         super().__init__(measure)
-        if not callable(diffusion) and not diffusion > 0:
-            raise ValueError(f"the diffusion must be positive, got {diffusion}")
+        if not callable(diffusion):
+            check(PARAMETERS, diffusion=diffusion)
+        check(PARAMETERS, drift=drift, measure=measure)
         self.drift, self.diffusion, self.potential = drift, diffusion, potential
         self.self_adjoint = self_adjoint
 

@@ -283,7 +283,13 @@ def _train(
                 bar.update(at.step, _headline(entry))
             if monitor and (at.step % monitor_every == 0 or last):
                 found = monitor(averaged["right"], averaged.get("left"))
-                at.history.append({"step": at.step, "seconds": at.seconds, **_told(found, at.step)})
+                try:
+                    told = _told(found, at.step)
+                except (ValueError, TypeError):
+                    if directory:  # what was trained is not lost
+                        run.save(directory, at)
+                    raise
+                at.history.append({"step": at.step, "seconds": at.seconds, **told})
             if directory and (last or interrupted or _due(training, at, saved)):
                 run.save(directory, at)
                 saved = at.seconds

@@ -8,6 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from schmidt.parameters import Number, check
+
 
 class Jet:
     """Values and derivatives of L functions at B points of R^d.
@@ -260,8 +262,7 @@ class FiniteDifferences:
     """
 
     def __init__(self, epsilon: float = 0.01) -> None:
-        if not epsilon > 0:
-            raise ValueError(f"the step of the stencil must be positive, got {epsilon}")
+        check({"epsilon": Number(0, open="low")}, epsilon=epsilon)
         self.epsilon = epsilon
 
     def __call__(self, function: Function, x: Tensor, order: int) -> Jet:
@@ -286,8 +287,7 @@ class Hutchinson:
     """
 
     def __init__(self, probes: int = 4, generator: torch.Generator | None = None) -> None:
-        if probes < 1:
-            raise ValueError(f"Hutchinson's estimate needs at least one probe, got {probes}")
+        check({"probes": Number(1, whole=True)}, probes=probes)
         self.probes = probes
         self.generator = generator
 

@@ -15,6 +15,7 @@ from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Jet
 from schmidt.operators.measures import Indices, Measure, Points
 from schmidt.operators.measures.measure import EVALUATION_SEED
+from schmidt.parameters import Kind, Number, check
 
 KernelFunction = Callable[[Tensor, Tensor], Tensor]
 """k(y, x): points (N, d'), (M, d) to the matrix (N, M)."""
@@ -24,6 +25,12 @@ BLOCK = 2**24
 
 MOST_POINTS = 2**13
 """Points to judge on: more would take minutes, not give digits."""
+
+PARAMETERS = {
+    "kernel": Kind((Callable,), "a function k(y, x)"),  # type: ignore[arg-type]
+    "domain": Kind((Measure,), "a measure such as Distribution(Gaussian(1.0, 2))"),
+    "codomain": Kind((Measure,), "a measure", none=True),
+}
 
 
 class Kernel(Form):
@@ -50,6 +57,7 @@ class Kernel(Form):
         *,
         symmetric: bool | None = None,
     ) -> None:
+        check(PARAMETERS, kernel=kernel, domain=domain, codomain=codomain)
         if symmetric and codomain is not None and codomain is not domain:
             raise ValueError("a symmetric kernel lives on one space: leave codomain out")
         self.kernel = kernel
@@ -126,7 +134,8 @@ class Matrix(Form):
         if not bool(finite.all()):
             raise ValueError("the matrix contains NaN or Inf")
         rows, columns = self.a.shape
-        if block < 1 or rows % block or columns % block:
+        check({"block": Number(1, whole=True)}, block=block)
+        if rows % block or columns % block:
             raise ValueError(f"block={block} must divide the shape {(rows, columns)}")
         self.block = block
         self.domain = Indices(columns // block)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from schmidt import identity
 from schmidt.operators import checkpoint, methods
@@ -80,7 +80,7 @@ class Run:
             if p.requires_grad
         }
         # once each: two networks may have a part in common
-        parameters = list({id(p): p for p in named.values()}.values())
+        parameters: list[Tensor] = list({id(p): p for p in named.values()}.values())
         if not parameters:
             raise ValueError("the network has no trainable parameters")
         probe = self._draw(training.batch // 2, torch.Generator().manual_seed(0))

@@ -16,6 +16,19 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from schmidt.parameters import Number, check
+
+DECAY = Number(0, 1, open="high")
+PARAMETERS = {
+    "lr": Number(0, open="low"),
+    "betas": DECAY,
+    "precondition_decay": DECAY,
+    "eps": Number(0),
+    "floor": DECAY,
+    "every": Number(1, whole=True),
+    "max_size": Number(0, whole=True),
+}
+
 
 class SOAP(Optimizer):
     """Batched SOAP.
@@ -46,17 +59,17 @@ class SOAP(Optimizer):
         every: int = 10,
         max_size: int = 512,
     ) -> None:
-        if not lr > 0:
-            raise ValueError(f"the step size must be positive, got lr={lr}")
-        if every < 1:
-            raise ValueError(f"every must be at least 1, got {every}")
-        if not all(0 <= decay < 1 for decay in (*betas, precondition_decay)):
-            raise ValueError(
-                "betas and precondition_decay must lie in [0, 1), got "
-                f"{betas} and {precondition_decay}"
-            )
-        if not 0 <= floor < 1:
-            raise ValueError(f"floor must lie in [0, 1), got {floor}")
+        check(
+            PARAMETERS,
+            lr=lr,
+            precondition_decay=precondition_decay,
+            eps=eps,
+            floor=floor,
+            every=every,
+            max_size=max_size,
+        )
+        for decay in betas:
+            check(PARAMETERS, betas=decay)
         defaults = {
             "lr": lr,
             "betas": betas,

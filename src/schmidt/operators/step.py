@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -282,13 +282,16 @@ def compiled(step: Step, state: State, samples: tuple[Sample, Sample], how: str)
         )
     module: Callable[..., Tensor] = _Surrogate(step, state, samples)
     if how == "inductor":
-        module = torch.compile(module)
+        module = cast(Callable[..., Tensor], torch.compile(module))
     elif state.parameters[0].is_cuda:
         like = state.parameters[0]
         shift = torch.zeros((), dtype=like.dtype, device=like.device)
         inputs = tuple(t.clone() for t in (shift, *_flatten(samples)))
         try:
-            module = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True)
+            graphed: Any = torch.cuda.make_graphed_callables(
+                cast(nn.Module, module), inputs, allow_unused_input=True
+            )
+            module = graphed
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise ValueError(

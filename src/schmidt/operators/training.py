@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from schmidt.operators.soap import SOAP
-from schmidt.parameters import SEED, Choice, Kind, Number, check, suggestion
+from schmidt.parameters import SEED, Choice, Kind, Number, check
 
 OptimizerFactory = Callable[[Iterable[Tensor], float], Optimizer]
 
@@ -106,12 +106,7 @@ class Training:
     def __post_init__(self) -> None:
         check(PARAMETERS, **{name: getattr(self, name) for name in PARAMETERS})
         if isinstance(self.optimizer, str):
-            if self.optimizer not in OPTIMIZERS:
-                known = ", ".join(OPTIMIZERS)
-                raise ValueError(
-                    f"unknown optimizer {self.optimizer!r}; known: {known}"
-                    + suggestion(self.optimizer, OPTIMIZERS)
-                )
+            check({"optimizer": Choice(*OPTIMIZERS)}, optimizer=self.optimizer)
         elif not callable(self.optimizer):
             raise TypeError(
                 f"optimizer must be one of {', '.join(OPTIMIZERS)} or a function (parameters, lr) "

@@ -22,7 +22,7 @@ import torch
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
-from schmidt.problems.interval import Interval, IntervalPoints, polynomial
+from schmidt.problems.interval import Interval, IntervalPoints, interval, polynomial
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 50
@@ -38,7 +38,7 @@ def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]
 
     def pair(a: Tensor | float, b: Tensor | float) -> Tensor:
         if isinstance(a, Interval) or isinstance(b, Interval):
-            return function(a, b)
+            return function(interval(a), interval(b))  # type: ignore[arg-type]
         like = a if isinstance(a, Tensor) else b
         assert isinstance(like, Tensor)
         return function(_like(a, like), _like(b, like))

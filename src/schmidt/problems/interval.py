@@ -30,10 +30,10 @@ class Interval:
         known = FUNCTIONS.get(function)
         if known is None:
             return NotImplemented
-        return known(*(_interval(a) for a in args))
+        return known(*(interval(a) for a in args))
 
     def __add__(self, other: Any) -> Interval:
-        o = _interval(other)
+        o = interval(other)
         return _out(self.low + o.low, self.high + o.high)
 
     __radd__ = __add__
@@ -45,13 +45,13 @@ class Interval:
         return self
 
     def __sub__(self, other: Any) -> Interval:
-        return self + (-_interval(other))
+        return self + (-interval(other))
 
     def __rsub__(self, other: Any) -> Interval:
-        return _interval(other) + (-self)
+        return interval(other) + (-self)
 
     def __mul__(self, other: Any) -> Interval:
-        o = _interval(other)
+        o = interval(other)
         ends = [a * b for a in (self.low, self.high) for b in (o.low, o.high)]
         # 0 · ∞ is 0: the infinite end stands for numbers as large as you like
         p = np.stack(np.broadcast_arrays(*ends))
@@ -61,7 +61,7 @@ class Interval:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Interval:
-        o = _interval(other)
+        o = interval(other)
         crosses = (o.low <= 0) & (o.high >= 0)
         low = np.where(crosses, -np.inf, 1 / np.where(o.high == 0, np.nan, o.high))
         high = np.where(crosses, np.inf, 1 / np.where(o.low == 0, np.nan, o.low))
@@ -71,16 +71,16 @@ class Interval:
         return self * _out(low, high)
 
     def __rtruediv__(self, other: Any) -> Interval:
-        return _interval(other) / self
+        return interval(other) / self
 
     def __pow__(self, other: Any) -> Interval:
-        e = _interval(other)
+        e = interval(other)
         if e.low.ndim == 0 and e.low == e.high:
             return self._power(float(e.low))
         return exp(e * log(self))
 
     def __rpow__(self, other: Any) -> Interval:
-        return _interval(other) ** self
+        return interval(other) ** self
 
     def _power(self, n: float) -> Interval:
         if n < 0:
@@ -95,7 +95,8 @@ class Interval:
         return _out(np.where(crosses, 0.0, np.minimum(a, b)), np.maximum(a, b))
 
 
-def _interval(value: Any) -> Interval:
+def interval(value: Any) -> Interval:
+    """An interval, or a number as one."""
     return value if isinstance(value, Interval) else Interval(float(value), float(value))
 
 

@@ -34,9 +34,7 @@ def triplets(weights: sparse.csr_array, rank: int, seed: int = 0) -> Factorizati
     else:
         found = svd(weights, rank=rank, seed=seed)
         documents, values, terms = found.left, found.values, found.right
-        known = found.certificate
-    if not isinstance(known, Certificate):
-        known = Certificate(asked=f"rank {rank}")
+        known = found.certificate or Certificate(asked=f"rank {rank}")
     kept = max(int((values > ROUNDING * values[:1]).sum()), 1)
     documents, values, terms = documents[:, :kept], values[:kept], terms[:, :kept]
     signs = fix_signs(documents)

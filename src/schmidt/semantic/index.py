@@ -16,13 +16,13 @@ from sklearn.exceptions import NotFittedError
 
 from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
-from schmidt.parameters import FLAG, SEED, Choice, Kind, Number, check
+from schmidt.parameters import FLAG, SEED, Allowed, Choice, Kind, Number, check
 from schmidt.progress import progress_bar
 from schmidt.semantic.decomposition import triplets
 from schmidt.semantic.words import WEIGHTINGS, WORD, Stemmer, Weighting, Words
 from schmidt.storage import DamagedFileError, plain, read_tensors, write_tensors
 
-PARAMETERS = {
+PARAMETERS: dict[str, Allowed] = {
     "lexical": Number(0, 1),
     "weighting": Choice(*WEIGHTINGS),
     "strip_accents": FLAG,
@@ -34,7 +34,7 @@ PARAMETERS = {
     "text": Kind((str,), "a text (several of them: scores())"),
 }
 KIND = "schmidt.SemanticIndex"
-HALVINGS, ROUNDING = 5, 1e-8
+HALVINGS, ROUNDING, DIGITS = 5, 1e-8, 9
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class SemanticIndex(BaseEstimator):
         if not given:
             raise ValueError("rank must name at least one number of dimensions")
         for k in given:
-            check({"rank": Number(1, most, whole=True, none=True)}, rank=k)
+            check({"rank": Number(1, most, whole=True)}, rank=k)
         return sorted({int(k) for k in given})
 
     def _append(self, counts: sparse.csr_array, points: np.ndarray) -> None:
@@ -245,7 +245,8 @@ class SemanticIndex(BaseEstimator):
             return self._cosines(self._asked(counts)), words
         score = self.lexical * _by_largest(words)
         if self.lexical < 1:
-            near = np.maximum(self._cosines(self._asked(counts)), 0)
+            near = self._cosines(self._asked(counts))
+            near = np.where(near > ROUNDING, near, 0.0)
             score += (1 - self.lexical) * _by_largest(near)
         return score, words
 
@@ -279,9 +280,10 @@ class SemanticIndex(BaseEstimator):
         else:
             allowed = np.flatnonzero(score > 0)
         if len(allowed) > n:  # all that could be among the n best, ties included
-            least = np.partition(score[allowed], -n)[-n]
+            least = np.partition(score[allowed], -n)[-n] - 10.0**-DIGITS
             allowed = allowed[score[allowed] >= least]
-        best = allowed[np.lexsort((allowed, -words[allowed], -score[allowed]))[:n]]
+        ties = (allowed, -words[allowed], -np.round(score[allowed], DIGITS))
+        best = allowed[np.lexsort(ties)[:n]]
         return [Hit(self.names_[i], float(score[i]), int(i)) for i in best]
 
     def words(self, text: str) -> tuple[list[str], list[str]]:

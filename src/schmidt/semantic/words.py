@@ -185,9 +185,12 @@ class Weighting:
 
 def _compiled(pattern: str) -> re.Pattern[str]:
     try:
-        return re.compile(pattern)
+        found = re.compile(pattern)
     except (re.error, TypeError) as error:
         raise ValueError(f"token_pattern is no regular expression: {error}") from None
+    if found.groups > 1:
+        raise ValueError("token_pattern may have one group at most: write (?:…) for the others")
+    return found
 
 
 def _stem(stemmer: Stemmer) -> Callable[[str], str]:

@@ -180,7 +180,7 @@ def test_three_lines_make_a_manageable_rule() -> None:
 
 BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: Points(torch.zeros(3, 2), torch.ones(2)), r"3 points need weights of shape \(3,\)"),
-    (lambda: Lebesgue(Gaussian(1.0, 1), "grid"), "unknown sampling 'grid'; known: plain, strat"),
+    (lambda: Lebesgue(Gaussian(1.0, 1), "grid"), "sampling must be one of plain, strat"),
     (lambda: Lebesgue(Gaussian(1.0, 1)).sample(0, torch.Generator()), "cannot sample 0 points"),
     (lambda: DATA.sample(0, torch.Generator()), "cannot sample 0 points"),
     (lambda: Gaussian(0.0, 1), "scale of a Gaussian must be positive"),
@@ -188,7 +188,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: UniformBox(1.0, 1.0, 2), "low < high on every axis"),
     (lambda: UniformBox([0, 1], [1, 1], 2), "low < high on every axis"),
     (lambda: UniformBox(0, math.inf, 1), "low < high on every axis, both finite"),
-    (lambda: Radial(1, 1.0, 5.0), "at least two dimensions, got 1"),
+    (lambda: Radial(1, 1.0, 5.0), "dim must be a whole number of at least 2, got 1"),
     (lambda: Radial(2, 5.0, 1.0), "0 < inner < scale < outer"),
     (lambda: Mixture([]), "components of one dimension"),
     (lambda: Mixture([Gaussian(1, 1), Gaussian(1, 2)]), "components of one dimension"),
@@ -199,7 +199,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: Data([[1.0], [math.nan]]), "NaN or Inf; remove those rows"),
     (lambda: Data([[1.0], [2.0]], [1.0]), r"2 points need weights of shape \(2,\), got \(1,\)"),
     (lambda: Data([[1.0], [2.0]], [1.0, -1.0]), "masses must be finite and not negative"),
-    (lambda: Indices(0), "at least one element, got size=0"),
+    (lambda: Indices(0), "size must be a whole number of at least 1, got 0"),
     (lambda: Product(), "at least one factor"),
     (lambda: Product(Indices(2), LINE), "Indices cannot be a factor of a product"),
     (lambda: Product(LINE, Weighted(Indices(2), lambda i: 1.0)), "Use Data"),

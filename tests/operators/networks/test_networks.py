@@ -202,12 +202,12 @@ def test_index_tables_look_up_rows() -> None:
 
 
 BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: DisjointMLP(0, 3), "positive sizes and at least one hidden layer"),
-    (lambda: SharedMLP(2, 3, ()), r"at least one hidden layer, got .*hidden=\(\)"),
-    (lambda: SharedMLP(2, 3, (4, 0)), "positive sizes"),
-    (lambda: DisjointMLP(2, 3, outputs=0), "positive sizes .*outputs=0"),
-    (lambda: IndexTable(3, 2, amplitude=0.0), "amplitude must be positive, got 0.0"),
-    (lambda: DisjointMLP(2, 3, activation="relu"), "unknown activation 'relu'; known: .*tanh"),
+    (lambda: DisjointMLP(0, 3), "inputs must be a whole number of at least 1, got 0"),
+    (lambda: SharedMLP(2, 3, ()), "widths of one or more layers"),
+    (lambda: SharedMLP(2, 3, (4, 0)), "hidden must be a whole number of at least 1, got 0"),
+    (lambda: DisjointMLP(2, 3, outputs=0), "outputs must be a whole .* or None, got 0"),
+    (lambda: IndexTable(3, 2, amplitude=0.0), "amplitude must be a number above 0, got 0.0"),
+    (lambda: DisjointMLP(2, 3, activation="relu"), "activation must be one of .*tanh, got 'relu'"),
 ]
 
 

@@ -177,7 +177,7 @@ class Rows(Source):
         if block is None:
             return None
         self._rows += block.shape[0]
-        size = math.sqrt(block.norm2)
+        size = math.sqrt(block.norm2 or 0.0)
         if size and not self._base:
             self._base = 2.0 ** (math.frexp(size)[1] - 1) * block.unit
         elif size and size * (block.unit / self._base) > FAR:
@@ -187,7 +187,7 @@ class Rows(Source):
             self._base = base
         factor = (self._base or 1.0) / block.unit
         part = block if factor == 1 else block.scaled(factor)
-        self._norm2 += part.norm2
+        self._norm2 += part.norm2 or 0.0
         self._updates += 1
         return part
 

@@ -54,7 +54,10 @@ def shifted(A: Any, center: Any, scale: Any) -> Any:
     mean, divisor = (None if a is None else a.numpy() for a in given)
     wide = A.astype(kind)
     if divisor is None:
-        means, variances = da.compute(wide.mean(0), wide.var(0))
+        with np.errstate(over="ignore", invalid="ignore"):
+            means, variances, largest = da.compute(wide.mean(0), wide.var(0), np.abs(wide).max())
+        if largest and not 1e-120 < largest < 1e140:
+            raise ValueError("squares of the entries leave the range of float64: scale the array")
         about = means if mean is None else mean
         variances = variances + np.abs(means - about) ** 2
         mean, size = about, np.sqrt(variances)

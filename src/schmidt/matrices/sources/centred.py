@@ -62,10 +62,10 @@ class Centred(Source):
         other.unit = self.unit
         return other
 
-    def scaled(self, factor: float) -> Source:
+    def scaled(self, factor: float) -> Centred:
         """The same in units that are ``factor`` times as large."""
         mean, scale = self._given
-        other = Centred(self.source.scaled(factor), mean / factor, scale)  # type: ignore[attr-defined]
+        other = Centred(self.source.scaled(factor), mean / factor, scale)
         other.unit = self.unit * factor
         return other
 
@@ -137,7 +137,7 @@ class Shift:
         )
         rows = 0
         if mean is None or divisor is None:
-            rows, means, energies = self._moments(n)
+            rows, means, energies = self._moments(n, divisor is None)
             about = means if mean is None else mean
             if divisor is None:
                 energies = energies + rows * (means - about).abs().square()
@@ -164,22 +164,31 @@ class Shift:
             if given.shape[0]:
                 yield given, Sparse(given) if hasattr(given, "tocsr") else Dense(given)
 
-    def _moments(self, n: int) -> tuple[int, Tensor, Tensor]:
-        """Rows, means, and energies about them (Chan, Golub and LeVeque 1983), in one pass."""
+    def _moments(self, n: int, wanted: bool) -> tuple[int, Tensor, Tensor]:
+        """Rows, means, and energies about them (Chan, Golub and LeVeque 1983), in one pass.
+
+        Energies are left out where they are not wanted.
+        """
+        largest = 0.0
         rows, mean, energies = 0, torch.zeros(n, dtype=torch.float64), torch.zeros(n)
         energies = energies.double()
         for _, source in self._sources():
             if source.shape[1] != n:
                 raise ValueError(f"blocks have {n} and {source.shape[1]} columns")
             m, local = source.shape[0], column_means(source)
-            about = _column_energies(source, local)
-            assert about is not None
             unit = source.unit
-            local, about = local * unit, about * unit**2
-            mean, energies = mean.to(local), energies.to(about)
-            energies = energies + about + (local - mean).abs().square() * (rows * m / (rows + m))
+            local = local * unit
+            mean = mean.to(local)
+            if wanted:
+                largest = max(largest, unit if source.norm2 else 0.0)
+                about = _column_energies(source, local / unit)
+                assert about is not None
+                between = (local - mean).abs().square() * (rows * m / (rows + m))
+                energies = energies.to(about) + about * unit * unit + between
             mean = mean + (local - mean) * (m / (rows + m))
             rows += m
+        if largest not in (0.0, 1.0):
+            raise ValueError("squares of the entries leave the range of float64: scale the blocks")
         return rows, mean, energies
 
 

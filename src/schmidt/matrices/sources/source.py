@@ -118,6 +118,10 @@ class Source(ABC):
         """The same matrix in double precision."""
         raise NotImplementedError
 
+    def scaled(self, factor: float) -> Source:
+        """The same matrix in units that are ``factor`` times as large."""
+        raise NotImplementedError
+
     def empty(self) -> Tensor:
         """An empty tensor of the right kind."""
         return torch.empty(0, dtype=self.dtype, device=self.device)

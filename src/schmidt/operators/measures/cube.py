@@ -12,8 +12,11 @@ import scipy.special
 import torch
 from torch import Tensor
 
+from schmidt.parameters import Choice, check
+
 LONGEST_RULE = 2048
 PANEL = 256
+
 Sampling = Callable[[int, Sequence[float], torch.Generator], Tensor]
 """(n, aspect, generator) → about n points (N, k) in [0, 1)^k; all of weight 1/N. float64."""
 
@@ -90,8 +93,7 @@ SAMPLINGS: dict[str, Sampling] = {
 
 def sampling(name: str) -> Sampling:
     """Look a sampling up by name; an unknown name lists the known ones."""
-    if name not in SAMPLINGS:
-        raise ValueError(f"unknown sampling {name!r}; known: {', '.join(SAMPLINGS)}")
+    check({"sampling": Choice(*SAMPLINGS)}, sampling=name)
     return SAMPLINGS[name]
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from schmidt.arrays import tensor
 from schmidt.operators.measures import cube
 from schmidt.operators.measures.proposals import Proposal
+from schmidt.parameters import Number, check
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,7 @@ class Indices(Measure):
     """Counting measure on {0, …, size − 1}: the domain of a matrix."""
 
     def __init__(self, size: int) -> None:
-        if size < 1:
-            raise ValueError(f"an index set needs at least one element, got size={size}")
+        check({"size": Number(1, whole=True)}, size=size)
         self.size = size
         self.dim = 1
         self.points = Points(torch.arange(size), torch.ones(size, dtype=torch.float64))

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from schmidt.operators.measures.cube import gauss_legendre, tensor_rule
+from schmidt.parameters import Number, check
 
 
 class Proposal(ABC):
@@ -49,7 +50,11 @@ class Proposal(ABC):
         return None
 
 
+DIM = Number(1, whole=True, advice="it is the number of coordinates")
+
+
 def _vector(value: float | Sequence[float], dim: int, name: str) -> Tensor:
+    check({"dim": DIM}, dim=dim)
     v = torch.as_tensor(value, dtype=torch.float64)
     if v.ndim == 0:
         v = v.expand(dim)
@@ -233,8 +238,7 @@ class Radial(Proposal):
         aspect: float = 2.0,
     ) -> None:
         inner = 1e-6 * scale if inner is None else inner
-        if dim < 2:
-            raise ValueError(f"a radial proposal needs at least two dimensions, got {dim}")
+        check({"dim": Number(2, whole=True, advice="in one, use UniformBox or Gaussian")}, dim=dim)
         if not 0 < inner < scale < outer:
             raise ValueError(f"need 0 < inner < scale < outer, got {inner}, {scale}, {outer}")
         self.dim, self.scale, self.inner, self.outer = dim, float(scale), inner, outer

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from schmidt.operators.methods.nested import Batch, DivergedError, Method, NestedLowRank
 from schmidt.operators.methods.neuralef import GHA, NeuralEF
 from schmidt.operators.methods.spin import SpIN, SpINX
+from schmidt.parameters import Choice, check
 
 METHODS: dict[str, Callable[[int], Method]] = {
     "sequential": NestedLowRank.sequential,
@@ -23,8 +24,7 @@ METHODS: dict[str, Callable[[int], Method]] = {
 
 def method(name: str, modes: int) -> Method:
     """The method of that name with its defaults; an unknown name lists the known ones."""
-    if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    check({"method": Choice(*METHODS)}, method=name)
     return METHODS[name](modes)
 
 

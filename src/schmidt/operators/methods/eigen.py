@@ -10,6 +10,7 @@ from torch import Tensor
 
 from schmidt.operators.form import Form, inner
 from schmidt.operators.methods.nested import Batch, Method
+from schmidt.parameters import Number, check
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ class MovingAverage:
     """
 
     def __init__(self, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise ValueError(f"decay must lie in [0, 1), got {decay}")
+        check({"decay": Number(0, 1, open="high")}, decay=decay)
         self.decay = decay
         self.reset()
 

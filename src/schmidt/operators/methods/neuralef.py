@@ -17,6 +17,7 @@ from schmidt.operators.methods.eigen import (
     fixed_mean,
 )
 from schmidt.operators.methods.nested import Batch
+from schmidt.parameters import Choice, check
 
 Matrices = tuple[Tensor, Tensor]
 
@@ -78,12 +79,8 @@ class NeuralEF(EigenMethod):
     def __init__(
         self, penalty: str = "overlap", normalisation: str = "batch", decay: float = 0.99
     ) -> None:
-        for name, given, known in (
-            ("penalty", penalty, tuple(PENALTIES)),
-            ("normalisation", normalisation, NORMALISATIONS),
-        ):
-            if given not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {given!r}")
+        table = {"penalty": Choice(*PENALTIES), "normalisation": Choice(*NORMALISATIONS)}
+        check(table, penalty=penalty, normalisation=normalisation)
         self.penalty, self.normalisation = penalty, normalisation
         self.average = MovingAverage(decay)
         self.device = torch.device("cpu")

@@ -21,6 +21,7 @@ from schmidt.operators.methods.eigen import (
     gram_of,
 )
 from schmidt.operators.methods.nested import Batch, DivergedError
+from schmidt.parameters import Number, check
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ class SpIN(Orthonormal):
     """
 
     def __init__(self, modes: int, decay: float = 0.99) -> None:
+        check({"modes": Number(1, whole=True)}, modes=modes)
         self.modes = modes
         self.average = MovingAverage(decay)
         self.parameters: dict[str, Tensor] = {}

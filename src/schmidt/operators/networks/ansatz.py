@@ -9,6 +9,15 @@ from torch import Tensor, nn
 
 from schmidt.operators.jet import Jet, JetModule, forward_mode
 from schmidt.operators.networks.mlp import DisjointMLP, SharedMLP
+from schmidt.parameters import Number, check
+
+PARAMETERS = {
+    "size": Number(1, whole=True),
+    "modes": Number(1, whole=True),
+    "outputs": Number(1, whole=True, none=True),
+    "scale": Number(0),
+    "amplitude": Number(0, open="low"),
+}
 
 
 class Ansatz(JetModule):
@@ -66,8 +75,7 @@ def _propagates(module: nn.Module) -> bool:
 
 
 def _positive(amplitude: float) -> float:
-    if not amplitude > 0:
-        raise ValueError(f"the amplitude must be positive, got {amplitude}")
+    check(PARAMETERS, amplitude=amplitude)
     return float(amplitude)
 
 
@@ -93,6 +101,7 @@ class IndexTable(JetModule):
         amplitude: float = 1.0,
     ) -> None:
         super().__init__()
+        check(PARAMETERS, size=size, modes=modes, outputs=outputs, scale=scale)
         self.amplitude = _positive(amplitude)
         shape = (size, modes) if outputs is None else (size, modes, outputs)
         self.table = nn.Parameter(scale * torch.randn(shape))

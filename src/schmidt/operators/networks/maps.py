@@ -9,6 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.operators.jet import Function, Jet, JetModule, forward_mode, radius
+from schmidt.parameters import FLAG, Number, check
+
+PARAMETERS = {
+    "dim": Number(1, whole=True),
+    "centre": Number(),
+    "cusp": FLAG,
+    "period": Number(0, open="low"),
+    "harmonics": Number(1, whole=True),
+    "size": Number(1, whole=True),
+    "append": FLAG,
+}
 
 
 class ScaledInputs(JetModule):
@@ -19,6 +30,7 @@ class ScaledInputs(JetModule):
 
     def __init__(self, dim: int, scale: float | Sequence[float] = 1.0, centre: float = 0.0) -> None:
         super().__init__()
+        check(PARAMETERS, dim=dim, centre=centre)
         self.features = dim
         scales = torch.as_tensor(scale, dtype=torch.float32).reshape(-1)
         if len(scales) not in (1, dim):
@@ -42,8 +54,9 @@ class BoundedInputs(JetModule):
 
     def __init__(self, dim: int, scales: Sequence[float], *, cusp: bool) -> None:
         super().__init__()
-        if not scales or min(scales) <= 0:
-            raise ValueError(f"length scales must be positive, got {tuple(scales)}")
+        check(PARAMETERS, dim=dim, cusp=cusp)
+        if isinstance(scales, int | float) or not len(scales) or min(scales) <= 0:
+            raise ValueError(f"scales must be a list of positive lengths, got {scales!r}")
         self.features = (dim + 1) * len(scales)
         self.scales, self.cusp = tuple(float(s) for s in scales), cusp
 
@@ -67,8 +80,7 @@ class PeriodicInputs(JetModule):
 
     def __init__(self, dim: int, period: float = 2 * math.pi, harmonics: int = 1) -> None:
         super().__init__()
-        if period <= 0 or harmonics < 1:
-            raise ValueError(f"need period > 0 and harmonics ≥ 1, got {period} and {harmonics}")
+        check(PARAMETERS, dim=dim, period=period, harmonics=harmonics)
         self.features = 2 * dim * harmonics
         self.frequencies = [2 * math.pi * k / period for k in range(1, harmonics + 1)]
 
@@ -93,9 +105,10 @@ class FourierFeatures(JetModule):
         self, dim: int, size: int, kappa: float | Sequence[float], *, append: bool = False
     ) -> None:
         super().__init__()
+        check(PARAMETERS, dim=dim, size=size, append=append)
         scales = torch.as_tensor(kappa, dtype=torch.float32).reshape(-1)
-        if size < 1 or bool((scales <= 0).any()):
-            raise ValueError(f"need size ≥ 1 and kappa > 0, got {size} and {scales.tolist()}")
+        if not bool((scales > 0).all()):
+            raise ValueError(f"kappa must be positive, got {scales.tolist()}")
         self.features = 2 * size + dim * append
         self.append = append
         rows = scales.repeat_interleave(math.ceil(size / len(scales)))[:size]

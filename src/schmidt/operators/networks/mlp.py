@@ -13,6 +13,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from schmidt.operators.jet import Jet, JetModule
+from schmidt.parameters import Choice, Number, check
+
+COUNT = Number(1, whole=True)
+PARAMETERS = {
+    "inputs": COUNT,
+    "modes": COUNT,
+    "hidden": COUNT,
+    "outputs": Number(1, whole=True, none=True),
+    "gain": Number(0, open="low"),
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +81,7 @@ ACTIVATIONS = {
 
 def named_activation(name: str) -> Activation:
     """Look an activation up by name; an unknown name lists the known ones."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {name!r}; known: {', '.join(sorted(ACTIVATIONS))}")
+    check({"activation": Choice(*sorted(ACTIVATIONS))}, activation=name)
     return ACTIVATIONS[name]
 
 
@@ -121,13 +130,12 @@ def activate(u: Tensor, bias: Tensor, dim: int, order: int, h: Activation) -> Te
     return _Streams.apply(u, bias, dim, order, h)
 
 
-def _check(inputs: int, modes: int, hidden: Sequence[int], outputs: int | None) -> None:
-    sizes = [inputs, modes, *hidden, *([] if outputs is None else [outputs])]
-    if len(hidden) < 1 or min(sizes) < 1:
-        raise ValueError(
-            "a network needs positive sizes and at least one hidden layer, got "
-            f"inputs={inputs}, modes={modes}, hidden={tuple(hidden)}, outputs={outputs}"
-        )
+def _check_sizes(hidden: Sequence[int]) -> None:
+    """Widths of hidden layers, at least one."""
+    if isinstance(hidden, int) or not len(hidden):
+        raise ValueError(f"hidden must be the widths of one or more layers, (32, 32), got {hidden}")
+    for width in hidden:
+        check(PARAMETERS, hidden=width)
 
 
 def _orthogonal(rows: int, columns: int) -> Tensor:
@@ -156,7 +164,8 @@ class _MLP(JetModule):
     ) -> None:
         super().__init__()
         hidden = self.default if hidden is None else hidden
-        _check(inputs, modes, hidden, outputs)
+        check(PARAMETERS, inputs=inputs, modes=modes, outputs=outputs, gain=gain)
+        _check_sizes(hidden)
         self.modes, self.outputs = modes, outputs
         self.activation = named_activation(activation)
         copies, width = (1, modes) if self.shared else (modes, 1)

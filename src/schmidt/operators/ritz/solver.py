@@ -29,6 +29,7 @@ from schmidt.operators.ritz.index import at_most_below
 from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.search import Search, Trial, work
 from schmidt.operators.ritz.spaces import (
+    CoulombSpace,
     EuclideanSpace,
     FeatureChoice,
     LineSpace,
@@ -36,6 +37,7 @@ from schmidt.operators.ritz.spaces import (
     confining,
 )
 from schmidt.operators.ritz.spaces.confining import on_the_line, scalar_field
+from schmidt.operators.ritz.weyl import survey
 from schmidt.operators.spectrum import Functions
 from schmidt.parameters import SEED, Number, check
 from schmidt.progress import Interruptible, progress_bar
@@ -43,7 +45,7 @@ from schmidt.progress import Interruptible, progress_bar
 CERTIFICATE_POINTS = {1: 2**9, 2: 2**11}
 MANY = 2**12
 REFINE_POINTS = 2**16
-OVERLAP = 1e-2
+ROOM = 0.05
 SOMEWHERE = (
     "index not proven: each interval holds a point of the spectrum, but a state that resembles no "
     "feature is not seen"
@@ -263,8 +265,15 @@ def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
         return Index(NOWHERE)
     base = _parts(form)[0]
     whole = isinstance(space, EuclideanSpace) and space.density is None
-    if not (len(_parts(form)) == 1 and isinstance(base, Schrodinger) and whole and space.dim == 1):
+    single = len(_parts(form)) == 1 and isinstance(base, Schrodinger)
+    if single and space.dim > 1 and isinstance(space, EuclideanSpace | CoulombSpace):
+        assert isinstance(base, Schrodinger)
+        if space.density is None:
+            last = (form.offset - float(evidence.values[-1])) / _factor(form)
+            return _surveyed(base, space, last)
+    if not (single and whole and space.dim == 1):
         return Index(SOMEWHERE)
+    assert isinstance(base, Schrodinger)
     gap = evidence.gap_behind()
     if gap is None:
         return Index("index not proven: no gap is seen behind the wanted levels")
@@ -272,7 +281,7 @@ def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
     to_energy = [(form.offset - mu) / _factor(form) for mu in (upper, lower)]
     energy, width = sum(to_energy) / 2, to_energy[1] - to_energy[0]
     enclose = getattr(base.potential, "enclose", None)
-    if enclose is not None and evidence.overlap * count < OVERLAP:
+    if enclose is not None and evidence.orthonormal:
         for share in (0.2, 0.04):
             most = at_most_below(enclose, energy, share * width, kinetic=base.kinetic)
             if most is not None and most <= count:
@@ -310,6 +319,28 @@ def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
     return Index(
         f"index counted: {count} levels lie below {energy:.6g}; features of V narrower than "
         f"{known.look.spacing(low, high):.2g} are not excluded"
+    )
+
+
+def _surveyed(form: Schrodinger, space: Space, energy: float) -> Index:
+    """Look at V on a million points where the states are and around: room for states that the
+    solver's points did not see is an alarm."""
+    looked = survey(form.potential, space.fresh(2**13, torch.Generator().manual_seed(8)).x, energy,
+                    kinetic=form.kinetic)  # fmt: skip
+    alarms = []
+    if looked.beyond > ROOM and not space.remarks:
+        alarms.append(
+            f"the potential falls below {energy:.6g} again beyond the solver's points, with room "
+            f"for about {max(1, round(looked.beyond))} states there: states were missed, or leak"
+        )
+    if isinstance(space, EuclideanSpace) and looked.dip > 0.5:
+        alarms.append(
+            "the potential has dips that the solver's points did not see: states may be missing"
+        )
+    return Index(
+        f"{SOMEWHERE}; V was looked at on {looked.points} points, {looked.spacing:.2g} apart where "
+        "the states are: narrower features are not excluded",
+        alarms=tuple(alarms),
     )
 
 

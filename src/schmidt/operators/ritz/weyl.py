@@ -216,3 +216,55 @@ def _charge(potential: Field, dim: int, radius: float) -> float:
     spread = max(float((p - p.mean()).abs().max()) for p in products)
     alike = spread < 1e-3 * abs(nearer) and abs(near - nearer) < 1e-3 * abs(nearer)
     return -nearer if alike else 0.0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """V on a million points, beside what a solver's points saw.
+
+    Attributes:
+        points: how many were looked at.
+        spacing: their distance where the states are.
+        beyond: Weyl's count of states outside the ball that the solver's points fill.
+        dip: how much lower V is inside than on the solver's points, in units of their depth.
+    """
+
+    points: int
+    spacing: float
+    beyond: float
+    dip: float
+
+
+def survey(
+    potential: Field, solver: Tensor, energy: float, *, kinetic: float = 1.0, n: int = 2**19
+) -> Survey:
+    """Look for room for states below an energy that a solver's points (N, d) did not see.
+
+    Half of the 2n points fill the ball around the solver's points, half lie on all scales beyond
+    it, up to 10⁴ times as far.
+    """
+    dim = solver.shape[1]
+    centre = solver.mean(0)
+    distance = (solver - centre).norm(dim=1)
+    radius = float(distance.max())
+    generator = torch.Generator().manual_seed(9)
+    direction = F.normalize(torch.randn(n, dim, generator=generator, dtype=torch.float64), dim=1)
+    u = torch.rand(n, generator=generator, dtype=torch.float64)
+    inside = centre + radius * u.pow(1 / dim)[:, None] * direction
+    r = radius * 10 ** (4 * u)
+    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
+    weight = dim * ball * r**dim * math.log(1e4) / n
+    count = ball / (2 * math.pi) ** dim / kinetic ** (dim / 2)
+
+    def values(x: Tensor) -> Tensor:
+        parts = [evaluate(potential, p, "the potential").double() for p in x.split(2**16)]
+        return torch.cat(parts).nan_to_num(math.inf, posinf=math.inf)
+
+    far = values(centre + r[:, None] * direction)
+    beyond = count * float(weight @ _room(energy, far).pow(dim / 2))
+    known = values(solver)
+    low = float(known[known.isfinite()].min())
+    lowest = float(values(inside).min())
+    dip = (low - lowest) / max(energy - low, 1e-300)
+    spacing = (ball * radius**dim / n) ** (1 / dim)
+    return Survey(2 * n, spacing, beyond, dip)

@@ -8,11 +8,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from schmidt.operators.jet import Jet, JetModule
+from schmidt.operators.jet import Function, Jet, JetModule
 from schmidt.operators.measures import Periodic, Proposal, UniformBox
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import BoxMask, PeriodicInputs
-from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, vector
+from schmidt.operators.ritz.spaces.space import (
+    VIOLATION,
+    FeatureChoice,
+    Frame,
+    Space,
+    listed,
+    seen,
+    vector,
+)
 
 Sides = float | Sequence[float] | Tensor
 
@@ -89,6 +97,28 @@ class BoxSpace(Space):
     def proposal(self) -> Proposal:
         return UniformBox(self.low.tolist(), self.high.tolist(), self.dim)
 
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Functions must vanish on every wall."""
+        inside = self._probe()
+        walls = []
+        for axis in range(self.dim):
+            for side in (self.low, self.high):
+                at = inside.clone()
+                at[:, axis] = side[axis]
+                walls.append(at)
+        f, edge = seen(features, mix, inside), seen(features, mix, torch.cat(walls))
+        bad = edge.abs().amax(0) > VIOLATION * f.abs().amax(0)
+        if not bool(bad.any()):
+            return []
+        return [
+            f"functions {listed(bad)} do not vanish on the walls of the box: the values are not "
+            "those of the operator with zero boundary values; multiply the features by a mask"
+        ]
+
+    def _probe(self) -> Tensor:
+        u = torch.rand(512, self.dim, generator=torch.Generator().manual_seed(6)).double()
+        return self.low + u * (self.high - self.low)
+
 
 class TorusSpace(Space):
     """Periodic functions on [0, period]^d."""
@@ -122,3 +152,17 @@ class TorusSpace(Space):
 
     def proposal(self) -> Proposal:
         return Periodic(self.period, self.dim)
+
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Functions and their slopes must be periodic."""
+        u = torch.rand(512, self.dim, generator=torch.Generator().manual_seed(6)).double()
+        x = u * self.period
+        f = seen(features, mix, x)
+        bad = torch.zeros(f.shape[1], dtype=torch.bool)
+        for axis in range(self.dim):
+            at = x.clone()
+            at[:, axis] += self.period
+            bad |= (seen(features, mix, at) - f).abs().amax(0) > VIOLATION * f.abs().amax(0)
+        if not bool(bad.any()):
+            return []
+        return [f"functions {listed(bad)} are not periodic: the values are of another operator"]

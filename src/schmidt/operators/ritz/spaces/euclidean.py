@@ -20,14 +20,23 @@ from schmidt.operators.measures import (
     UniformBox,
     Weighted,
 )
-from schmidt.operators.measures.measure import Field
+from schmidt.operators.measures.measure import Field, evaluate
 from schmidt.operators.networks import (
     BoundedInputs,
     ExponentialEnvelope,
     Factor,
     GaussianEnvelope,
 )
-from schmidt.operators.ritz.spaces.space import FeatureChoice, Frame, Space, square, vector
+from schmidt.operators.ritz.spaces.space import (
+    VIOLATION,
+    FeatureChoice,
+    Frame,
+    Space,
+    listed,
+    seen,
+    square,
+    vector,
+)
 from schmidt.operators.ritz.weyl import Region
 
 
@@ -42,8 +51,8 @@ class EuclideanSpace(Space):
         reach: how far the states extend, in units of z.
         spread: standard deviation of the Gaussian that draws points, in units of z.
         density: functions are in L²(density dx).
-        factor: (B, d) → (B, 1), a known factor of all functions (a stationary density, say) that
-            brings their decay; Gaussian envelopes if None.
+        factor: (B, d) → (B, 1) or (B,), a known factor of all functions (a stationary density,
+            say) that brings their decay; Gaussian envelopes if None.
     """
 
     def __init__(
@@ -58,7 +67,7 @@ class EuclideanSpace(Space):
         factor: Function | None = None,
     ) -> None:
         super().__init__(dim, density)
-        self.factor = factor
+        self.factor = None if factor is None else _column(factor)
         self.centre = vector(centre, dim, "the centre")
         self.lengths = square(lengths, dim, "the lengths")
         if not reach > 0:
@@ -109,8 +118,42 @@ class EuclideanSpace(Space):
     def independent(self, n: int, generator: torch.Generator) -> Points:
         if self.dim > 2:
             return super().independent(n, generator)
-        # decaying functions are integrated to many digits by grids with random shifts
-        return self._box("lattice").sample(n, generator)
+        # decaying functions are integrated to many digits by grids with random shifts; tails that
+        # leave the box are seen by points beyond it, as far out as there is anything
+        inner = self._box("lattice").sample(n, generator)
+        outer = self._beyond(max(64, n // 8), generator)
+        return Points(torch.cat([inner.x, outer.x]), torch.cat([inner.weight, outer.weight]))
+
+    def _beyond(self, n: int, generator: torch.Generator) -> Points:
+        """Points outside the box, in z at distances r > side with density side/r²; unbiased."""
+        side = self.reach + 4.5
+        u = (torch.arange(n) + torch.rand(n, generator=generator, dtype=torch.float64)) / n
+        r = side / (1 - u).clamp_min(1e-9)
+        direction = torch.randn(n, self.dim, generator=generator, dtype=torch.float64)
+        z = r[:, None] * torch.nn.functional.normalize(direction, dim=1)
+        sphere = 2 * math.pi ** (self.dim / 2) / math.gamma(self.dim / 2)
+        weight = sphere * r ** (self.dim + 1) / side / n * float(torch.det(self.lengths))
+        x = self.centre + z @ self.lengths.T
+        if self.density is not None:
+            weight = weight * evaluate(self.density, x, "the density")
+        keep = z.abs().amax(1) > side
+        return Points(x[keep], weight[keep])
+
+    def violations(self, features: Function, mix: Tensor) -> list[str]:
+        """Functions must decay."""
+        if self.density is not None:
+            return []
+        generator = torch.Generator().manual_seed(6)
+        direction = torch.randn(256, self.dim, generator=generator, dtype=torch.float64)
+        direction = torch.nn.functional.normalize(direction, dim=1) @ self.lengths.T
+        near = seen(features, mix, self.fresh(512, generator).x).abs().amax(0)
+        bad = torch.zeros(len(near), dtype=torch.bool)
+        for far in (1e2, 1e3, 1e4):
+            at = seen(features, mix, self.centre + far * (self.reach + 4.5) * direction)
+            bad |= ~(at.abs().amax(0) <= VIOLATION * near)
+        if not bool(bad.any()):
+            return []
+        return [f"functions {listed(bad)} do not decay: they are not in L² of the whole space"]
 
     def rule(self, n: int) -> Points:
         if self.dim > 1:
@@ -152,6 +195,22 @@ class EuclideanSpace(Space):
         )
         again.remarks = self.remarks
         return again
+
+
+class _Column:
+    """A function that may give (B,) as one that gives (B, 1)."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+
+    def __call__(self, x: Tensor) -> Tensor:
+        values = self.function(x)
+        return values[:, None] if values.ndim == 1 else values
+
+
+def _column(function: Function) -> Function:
+    own = hasattr(function, "jet") or isinstance(function, _Column)
+    return function if own else _Column(function)
 
 
 def _root(matrix: Tensor, power: float = 0.5) -> Tensor:

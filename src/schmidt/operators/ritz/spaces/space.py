@@ -38,6 +38,8 @@ class Frame(JetModule):
 
 
 GRID_DIMENSIONS = 3
+VIOLATION = 1e-6
+"""Of boundary conditions, relative to the largest value."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,17 @@ def square(value: float | Sequence[float] | Tensor, dim: int, name: str) -> Tens
     if v.shape != (dim, dim):
         raise ValueError(f"{name} must have shape ({dim}, {dim}), got {tuple(v.shape)}")
     return v.clone()
+
+
+@torch.no_grad()
+def seen(features: Function, mix: Tensor, x: Tensor) -> Tensor:
+    """Values of functions at points: (N, L)."""
+    return features(x).to(mix.dtype) @ mix
+
+
+def listed(which: Tensor) -> str:
+    """The numbers, from 1, of those that are True."""
+    return ", ".join(str(int(i) + 1) for i in torch.nonzero(which).flatten())
 
 
 class Space(ABC):

@@ -202,7 +202,7 @@ def _stem(stemmer: Stemmer) -> Callable[[str], str]:
         import snowballstemmer
     except ImportError as error:
         raise ValueError(
-            "stemming by name needs the package snowballstemmer: pip install 'schmidt[search]'; or "
+            "stemming by name needs the package snowballstemmer: pip install '.[search]' in the folder of schmidt; or "
             "pass a function"
         ) from error
     if stemmer not in snowballstemmer.algorithms():

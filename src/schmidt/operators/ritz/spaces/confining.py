@@ -74,6 +74,7 @@ class LineSpace(EuclideanSpace):
 
     Attributes:
         found: energies, functions and elements.
+        kinetic_energy: the largest kinetic energy, about, that the states have.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class LineSpace(EuclideanSpace):
         centre = float(density @ x / density.sum())
         spread = float(density @ (x - centre) ** 2 / density.sum())
         momentum = float((jet.gradient[:, :modes, 0] ** 2).mean(1) @ w / density.sum())
+        self.kinetic_energy = 3 * kinetic * momentum
         length = (spread / momentum) ** 0.25
         reach = math.sqrt(4 * spread) / length
         super().__init__(1, centre=centre, lengths=length, reach=reach)

@@ -21,7 +21,7 @@ ORDER = (
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A result draws itself: plotting is imported when it is asked for, never before.
-DRAWS = {("factorization.py", "plotting")}
+DRAWS = {("factorization.py", "plotting"), ("__main__.py", "cli")}
 
 
 def room_of(path: Path) -> str:

@@ -173,6 +173,12 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor]
     """
     if not path.exists():
         raise FileNotFoundError(f"no such file: {path}")
+    with path.open("rb") as start:
+        first = start.read(6)
+    if first == b"\x93NUMPY" or first[:4] == b"PK\x03\x04":
+        raise ValueError(
+            f"{path} holds arrays of numpy, nothing that schmidt saved: numpy.load reads it"
+        )
     try:
         with safe_open(path, framework="pt") as file:
             # clones: memory as the file has it is not aligned, and products of unaligned

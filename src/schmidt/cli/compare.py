@@ -13,11 +13,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from schmidt.operators.methods import METHODS
 from schmidt.operators.ritz import relative_scale
+from schmidt.parameters import suggestion
 from schmidt.problems import Problem, Solution, named, ritz, train
 from schmidt.report import console_table
 from schmidt.report.pictures import draw, draw_beside
+from schmidt.report.terminal import claim
 from schmidt.storage import write_json
+
+KNOWN = ("ritz", *METHODS)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,11 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
         raise ValueError("name two or more methods, e.g. --methods ritz sequential joint")
     console = Console()
     problem = named(options.problem, options.dim)
-    out = options.out or Path("schmidt-out") / f"compare-{problem.name}"
+    for name in options.methods:
+        if name not in KNOWN:
+            near = suggestion(name, KNOWN)
+            raise ValueError(f"unknown method {name!r}{near}; known: {', '.join(KNOWN)}")
+    out = claim(options.out or Path("schmidt-out") / f"compare-{problem.name}")
     console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
     solutions: dict[str, Solution] = {}
     for method in dict.fromkeys(options.methods):

@@ -18,7 +18,7 @@ from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
 from schmidt.parameters import Number, check
 from schmidt.report import console_table
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 
@@ -96,6 +96,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
         errors.print(escape(line), highlight=False)
     if options.show is not None and options.show not in set(data.users):
         raise ValueError(f"--show {options.show}: there is no such user in {data.name}")
+    out = claim(options.out or Path("schmidt-out") / f"complete-{data.name}", options.json)
     start = time.perf_counter()
     model = MatrixCompletion(
         penalty=options.penalty,
@@ -107,7 +108,6 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     ).fit(data.users, data.items, data.values)
     report = _report(data, model, time.perf_counter() - start)
     _print(console, data, model, report, options)
-    out = options.out or Path("schmidt-out") / f"complete-{data.name}"
     write_bytes(out / "predictions.csv", _predictions(model, options.top, options.every))
     model.save(out / "model.safetensors")
     write_json(out / "report.json", report)

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.matrices.images import Compressed, compress
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import refuse_bomb
 
@@ -60,9 +60,9 @@ def compress_command(options: Annotated[CompressOptions, tyro.conf.arg(name="")]
     name, image = picture.name, picture.pixels
     if options.grey and image.ndim == 3:
         image = _grey(image)
+    out = claim(options.out or Path("schmidt-out") / f"compress-{name}", options.json)
     ranks = None if options.energy is not None else (options.rank or _usual(image))
     versions, values = compress(image, ranks, energy=options.energy)
-    out = options.out or Path("schmidt-out") / f"compress-{name}"
     names = _write(image, versions, values, out, options.json, picture.alpha)
     # printed last: whoever reads may stop reading
     console = Console()

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
         console.print(f'searching for "{EXAMPLE}"')
     if options.query and not paths and exists(Path(query)):
         raise ValueError(f"{query} is a file or folder: the query comes last, in quotes")
+    out = claim(options.out or Path("schmidt-out") / "search", options.json)
     documents = read_documents([Path(p) for p in paths]) if paths else embedded_documents()
     index = SemanticIndex(
         options.rank,
@@ -96,7 +97,6 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     )
     best = [_best_sentence(index, query, documents[hit.name]) for hit in hits]
     _print(console, index, query, hits, best)
-    out = options.out or Path("schmidt-out") / "search"
     report = _report(query, index, hits, best)
     write_json(out / "report.json", report)
     if options.json is not None:

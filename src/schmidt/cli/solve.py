@@ -11,6 +11,7 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from schmidt.operators import checkpoint
 from schmidt.operators.fit import Fit
 from schmidt.operators.methods import METHODS
 from schmidt.problems import (
@@ -25,7 +26,7 @@ from schmidt.problems import (
 )
 from schmidt.report.pictures import draw
 from schmidt.report.solutions import print_report
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ class SolveOptions:
     """Number of functions."""
     method: Annotated[
         MethodName | None,
-        optional("|".join(["ritz", *METHODS]), "ritz where T acts pointwise, else sequential"),
+        optional("METHOD", "ritz where T acts pointwise, else sequential"),
     ] = None
     """ritz: features and least squares, with error bounds. The others train networks: by nested
     low-rank approximation – sequential (mode by mode), joint (one weighted objective), none (the
-    span only, then Rayleigh–Ritz) – or, for eigenvalues, by the methods it is compared with."""
+    span only, then Rayleigh–Ritz) – or, for eigenvalues, by the methods it is compared with: spin,
+    spin-x, neuralef, neuralef-original, neuralef-deflation, eigengame, mu-eigengame, gha."""
     budget: Annotated[float | None, optional("SECONDS", "by dimension and modes")] = None
     """ritz: time for the search."""
     rtol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
@@ -162,7 +164,9 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     problem = options.chosen_problem()
     method = options.method or default_method(problem)
     options.check(method)
-    out = options.out or Path("schmidt-out") / problem.name
+    if method != "ritz":
+        _check_device(options.device or "cpu")
+    out = claim(options.out or Path("schmidt-out") / problem.name, options.json)
     console.print(f"[bold]{escape(problem.name)}[/]: {escape(problem.summary)}", highlight=False)
     if method == "ritz":
         solution = _ritz(options, problem, console)
@@ -193,8 +197,9 @@ def _train(
     options: SolveOptions, problem: Problem, method: str, out: Path, console: Console
 ) -> Solution:
     settings = options.training_settings()
-    _check_device(settings["device"])
     training = replace(problem.training, **settings)
+    if options.resume and not checkpoint.exists(out):
+        console.print(f"nothing to resume in {escape(str(out))}: starting at the beginning")
     network = options.network or "disjoint"
     console.print(
         f"{options.modes or problem.modes} modes, method {method}, {network} networks, "
@@ -209,7 +214,7 @@ def _train(
         start=options.start or "random",
         polish=options.polish,
         checkpoint=out,
-        resume=options.resume,
+        resume=options.resume and checkpoint.exists(out),
     )
 
 

@@ -19,7 +19,7 @@ from schmidt.certificate import Certificate
 from schmidt.cli.matrix_files import read_matrix
 from schmidt.factorization import Factorization
 from schmidt.matrices import svd
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 
@@ -72,6 +72,8 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     A, understood = read_matrix(options.file, options.table)
     print(understood, file=sys.stderr)
     rules = (options.rank, options.tol, options.energy, options.mass)
+    name = "stdin" if str(options.file) == "-" else options.file.name
+    out = claim(options.out or Path("schmidt-out") / f"svd-{Path(name).stem}", options.json)
     found = svd(
         A,
         rank=_usual(A) if all(rule is None for rule in rules) else options.rank,
@@ -87,8 +89,6 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
         strict=options.strict,
     )
     shape = found.left.shape[0], found.right.shape[0]
-    name = "stdin" if str(options.file) == "-" else options.file.name
-    out = options.out or Path("schmidt-out") / f"svd-{Path(name).stem}"
     _write(found, out, options.json, shape)
     # printed last: whoever reads may stop reading
     console = Console()

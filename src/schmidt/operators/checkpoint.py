@@ -55,7 +55,7 @@ class Stateful(Protocol):
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Identity:
     """What a run is.
 
     Attributes:
@@ -234,7 +234,7 @@ def exists(directory: Path) -> bool:
 def write(
     directory: Path,
     progress: Progress,
-    evidence: Evidence,
+    evidence: Identity,
     settings: Mapping[str, Any],
     parts: Mapping[str, Stateful],
     optimizer: Optimizer,

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from schmidt import identity
 from schmidt.operators import checkpoint, methods
-from schmidt.operators.checkpoint import Evidence, Progress
+from schmidt.operators.checkpoint import Identity, Progress
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Derivatives, Exact, Hutchinson
 from schmidt.operators.methods import Batch, Method
 from schmidt.operators.ritz.in_span import rescale, start_networks
 from schmidt.operators.spectrum import double, overlaps, rayleigh_ritz, require_self_adjoint
-from schmidt.operators.step import Outcome, State, Step, compiled, evaluator, with_shift
+from schmidt.operators.step import State, Step, Stepped, compiled, evaluator, with_shift
 from schmidt.operators.training import Training
 from schmidt.parameters import Kind, check
 
@@ -109,7 +109,7 @@ class Run:
             **given_settings,
         }
         self._given = identity.plain_settings(given_settings)
-        self._known: Evidence | None = None
+        self._known: Identity | None = None
 
     @property
     def method(self) -> Method:
@@ -219,11 +219,11 @@ class Run:
         like = self._draw(half, generator), self._draw(half, generator)
         self.core = compiled(self.core, self.state, like, how)
 
-    def step(self) -> Outcome:
+    def step(self) -> Stepped:
         """One step on fresh points."""
         return self.core(self.state, self.draw())
 
-    def entry(self, at: Progress, outcome: Outcome) -> dict[str, Any]:
+    def entry(self, at: Progress, outcome: Stepped) -> dict[str, Any]:
         """What the history keeps of a step."""
         shift = self.core.shift(at.step - 1)
         first, second = outcome.batches or self.core.evaluate(self.networks, outcome.samples)
@@ -292,7 +292,7 @@ class Run:
         """Derivatives that draw nothing at random."""
         return Exact() if isinstance(self.derivatives, Hutchinson) else self.derivatives
 
-    def _evidence(self, gradient: dict[str, Any] | None) -> Evidence:
+    def _evidence(self, gradient: dict[str, Any] | None) -> Identity:
         if self._known is None:
             groups = [
                 {k: identity.describe(v) for k, v in group.items() if k not in NO_SETTING}
@@ -312,7 +312,7 @@ class Run:
                 "data": identity.data_of(self.form),
                 "settings": self._given,
             }
-            self._known = Evidence(
+            self._known = Identity(
                 exact=identity.plain_settings(exact),
                 operator=checkpoint.operator_evidence(self.form, self.outputs),
                 described={

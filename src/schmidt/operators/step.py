@@ -66,7 +66,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Stepped:
     """What a step was computed from: the form with its shift, and the two samples.
 
     ``batches`` are the networks there as they were before the step; None where a compiler kept
@@ -156,7 +156,7 @@ class Step:
         shift = self.shift(step)
         return self.form + shift if shift else self.form
 
-    def __call__(self, state: State, samples: tuple[Sample, Sample]) -> Outcome:
+    def __call__(self, state: State, samples: tuple[Sample, Sample]) -> Stepped:
         """One step.
 
         Raises:
@@ -174,7 +174,7 @@ class Step:
             cause = likely_cause(self.form, first, second)
             raise DivergedError(f"step {state.step}: {cause}")
         self._move(state)
-        return Outcome(form, samples, (first, second))
+        return Stepped(form, samples, (first, second))
 
     def require_finite(self, state: State) -> None:
         """Look whether all is finite; an uncompiled step has looked already."""
@@ -214,7 +214,7 @@ class CompiledStep(Step):
     surrogate: Callable[..., Tensor] = field(kw_only=True)
     flatten: Callable[[tuple[Sample, Sample]], list[Tensor]] = field(kw_only=True)
 
-    def __call__(self, state: State, samples: tuple[Sample, Sample]) -> Outcome:
+    def __call__(self, state: State, samples: tuple[Sample, Sample]) -> Stepped:
         self._set_rate(state)
         like = state.parameters[0]
         shift = torch.full((), self.shift(state.step), dtype=like.dtype, device=like.device)
@@ -224,7 +224,7 @@ class CompiledStep(Step):
         self._move(state)
         if state.step % LOOK_EVERY == 0:
             self.require_finite(state)
-        return Outcome(self.shifted_form(state.step - 1), samples, None)
+        return Stepped(self.shifted_form(state.step - 1), samples, None)
 
     def require_finite(self, state: State) -> None:
         if not bool(state.finite):

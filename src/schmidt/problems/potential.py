@@ -9,7 +9,7 @@ from torch import nn
 from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import Ansatz
-from schmidt.operators.ritz import FeatureChoice, Space, confining
+from schmidt.operators.ritz import FeatureChoice, LineSpace, Space, confining
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
@@ -41,12 +41,17 @@ def potential(
     modes = MODES if modes is None else modes
     field: Field = formula(source, dim) if isinstance(source, str) else source
     text = source if isinstance(source, str) else getattr(source, "__name__", "V")
-    weyl = region(field, dim, modes, kinetic=kinetic, extent=extent)
-    # the mean kinetic energy in the classical region; finite where V has no lowest value
-    depth = kinetic * (dim + 2) * weyl.momentum
-    shift = weyl.energy + 0.1 * depth
     space = confining(field, dim, modes, kinetic=kinetic, extent=extent)
-    reach = float(weyl.radius) * 1.3
+    if isinstance(space, LineSpace):
+        known = space.found
+        energy, depth = float(known.energies[modes - 1]), space.kinetic_energy
+        reach = float((space.centre.abs() + 1.5 * space.reach * space.lengths[0, 0])[0])
+    else:
+        weyl = region(field, dim, modes, kinetic=kinetic, extent=extent)
+        # the mean kinetic energy in the classical region; finite where V has no lowest value
+        energy, depth = weyl.energy, kinetic * (dim + 2) * weyl.momentum
+        reach = float(weyl.radius) * 1.3
+    shift = energy + 0.1 * depth
 
     def network(kind: str, count: int) -> nn.Module:
         choice = FeatureChoice(width=32, points=1000)

@@ -14,6 +14,7 @@ from schmidt.operators.fit import fit
 from schmidt.operators.methods import Method
 from schmidt.operators.ritz import eigenfunctions
 from schmidt.operators.training import Training
+from schmidt.parameters import suggestion
 from schmidt.problems.box import box, torus, well2d
 from schmidt.problems.diffusions import fokker_planck, ornstein_uhlenbeck
 from schmidt.problems.hydrogen import hydrogen2d, hydrogen3d
@@ -55,8 +56,8 @@ def named(name: str, dim: int | None = None) -> Problem:
         dim: for problems that can be posed in any dimension; default: the problem's.
     """
     if name not in PROBLEMS:
-        known = ", ".join(PROBLEMS)
-        raise ValueError(f"unknown problem {name!r}; known: {known}, and matrix with a file")
+        known, near = ", ".join(PROBLEMS), suggestion(name, PROBLEMS)
+        raise ValueError(f"unknown problem {name!r}{near}; known: {known}, and matrix with a file")
     if dim is None:
         return PROBLEMS[name]()
     if default_dimension(name) is None:

@@ -24,7 +24,7 @@ from schmidt.experiments.finetune import (
 )
 from schmidt.experiments.finetune.pictures import draw_finetuning
 from schmidt.report import console_table
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import plain
 
 
@@ -63,14 +63,14 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     Prints and draws losses, the share of the gradient that adapters cannot follow, how near the
     changed weights come to those of full fine-tuning, accuracy with intervals, path length, time
     and memory of the optimizer. LoRA and LoRA-Pro factored also get learning rates of their own.
-    Needs the extras: pip install "schmidt[adapters,examples]"
+    Needs the extras: pip install ".[adapters,examples]"
     """
     for name in options.methods:
         method(name)
     console = Console(stderr=options.json)
     names = options.methods or tuple(METHODS)
     tasks = ("tweets", "code") if options.task == "both" else (options.task,)
-    out = options.out or Path("schmidt-out") / f"finetune-{options.task}"
+    out = claim(options.out or Path("schmidt-out") / f"finetune-{options.task}")
     seeds = SEEDS[options.tier] if options.seeds is None else options.seeds
     if seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {seeds}")

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from schmidt.experiments.reproduce import SEEDS, InterruptedRuns, Options
 from schmidt.experiments.reproduce import reproduce as run
+from schmidt.report.terminal import claim
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def reproduce(options: Annotated[ReproduceOptions, tyro.conf.arg(name="")]) -> i
     order of methods is found. What is finished is kept: the same command goes on where it stopped.
     """
     console = Console()
-    out = options.out or Path("schmidt-out") / f"reproduce-{options.experiment}"
+    out = claim(options.out or Path("schmidt-out") / f"reproduce-{options.experiment}")
     seeds = SEEDS[options.tier] if options.seeds is None else options.seeds
     begin = time.perf_counter()
     try:

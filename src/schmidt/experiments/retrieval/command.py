@@ -16,7 +16,7 @@ from rich.markup import escape
 from schmidt.experiments.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
 from schmidt.experiments.retrieval.pictures import draw_retrieval
 from schmidt.report import console_table
-from schmidt.report.terminal import optional
+from schmidt.report.terminal import claim, optional
 from schmidt.storage import write_bytes
 
 
@@ -68,7 +68,7 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
         settings = replace(settings, modes=options.modes)
     if options.steps is not None:
         settings = replace(settings, steps=options.steps, epochs=None)
-    out = options.out or Path("schmidt-out") / f"retrieve-{_slug(data)}"
+    out = claim(options.out or Path("schmidt-out") / f"retrieve-{_slug(data)}")
     console.print(f"[bold]{escape(data.name)}[/]: {report.sizes(data)}", highlight=False)
 
     def watch(outcome: Outcome) -> None:

@@ -39,6 +39,11 @@ def confining(
         ValueError: V has fewer bound states, none at all, or is not finite; the message says which.
     """
     potential = scalar_field(potential, dim)
+    if modes < 1 or not kinetic > 0 or not (extent is None or extent > 0):
+        raise ValueError(
+            "need at least one state, a positive kinetic factor and a positive extent, got "
+            f"{modes}, {kinetic} and {extent}"
+        )
     if dim == 1:
         try:
             return LineSpace(potential, modes, kinetic=kinetic, extent=extent)
@@ -74,6 +79,7 @@ class LineSpace(EuclideanSpace):
 
     Attributes:
         found: energies, functions and elements.
+        kinetic_energy: the largest kinetic energy, about, that the states have.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class LineSpace(EuclideanSpace):
         centre = float(density @ x / density.sum())
         spread = float(density @ (x - centre) ** 2 / density.sum())
         momentum = float((jet.gradient[:, :modes, 0] ** 2).mean(1) @ w / density.sum())
+        self.kinetic_energy = 3 * kinetic * momentum
         length = (spread / momentum) ** 0.25
         reach = math.sqrt(4 * spread) / length
         super().__init__(1, centre=centre, lengths=length, reach=reach)

@@ -120,14 +120,23 @@ Fitted = Callable[[Part], Pair]
 
 def linear(train: Part, *, tied: bool, ridge: float) -> Fitted:
     x, cx, y, cy = train
-    model = LinearCDK(ridge=ridge, tied=tied).fit((x, cx), (y, cy))
+    model = LinearCDK(ridge=ridge, tied=tied, scale=False).fit((x, cx), (y, cy))
     return lambda part: (model.transform_x(part[0]), model.transform_y(part[2]))
 
 
 def network(train: Part, *, steps: int, seed: int, modes: int, hidden: int) -> Fitted:
     x, cx, y, cy = train
     model = CDK(
-        modes, hidden=(hidden,), share=True, damping=1.0, steps=steps, lr=1e-3, seed=seed
+        modes,
+        hidden=(hidden,),
+        share=True,
+        damping=1.0,
+        scale=False,
+        held_out=0,
+        steps=steps,
+        batch=512,
+        lr=1e-3,
+        seed=seed,
     ).fit((x, cx), (y, cy))
     return lambda part: (model.transform_x(part[0]), model.transform_y(part[2]))
 

@@ -36,7 +36,9 @@ def test_normal_pairs_have_powers_of_the_correlation(gaussian: Callable[..., Pai
     found = CDK(ORDER, hidden=(64,), steps=100, polish="ritz", progress=False).fit(
         *gaussian(n, RHO, 0)
     )
-    assert (np.abs(found.singular_values_ - exact) < 2 * oracle).all()
+    assert (np.abs(found.singular_values_train_ - exact) < 2 * oracle).all()
+    few = np.sqrt(n / 20_000) * oracle  # a fifth of the rows has judged
+    assert (np.abs(found.singular_values_ - exact) < 3 * few).all()
     x, y = gaussian(n, RHO, 77)
     for values, functions in (
         (found.transform_x(x), hermite(x)),
@@ -54,8 +56,11 @@ def test_training_reaches_the_closed_form_of_a_finite_alphabet(
     cells = rng.choice(table.size, size=3000, p=table.ravel())
     x, y = (np.eye(size)[i] for size, i in zip(table.shape, divmod(cells, 4), strict=True))
     exact = LinearCDK(3, ridge=0).fit(x, y)
-    found = CDK(3, **SMALL, nesting=nesting, skip=False, polish=None, steps=800, lr=1e-2).fit(x, y)
-    np.testing.assert_allclose(found.singular_values_, exact.singular_values_, atol=0.03)
+    settings = {**SMALL, "skip": False, "polish": None, "steps": 800, "lr": 1e-2, "held_out": 0}
+    found = CDK(3, **settings, nesting=nesting).fit(x, y)
+    np.testing.assert_allclose(
+        found.singular_values_train_, exact.singular_values_train_, atol=0.03
+    )
     kernels = (c.dependence(np.eye(5), np.eye(4), pairwise=True) for c in (found, exact))
     weight = np.outer(table.sum(1), table.sum(0))
     assert (weight * np.subtract(*kernels) ** 2).sum() < 0.01
@@ -63,7 +68,7 @@ def test_training_reaches_the_closed_form_of_a_finite_alphabet(
 
 def test_a_linear_start_is_the_linear_kernel(views: Views) -> None:
     (x, _), (y, _) = views()
-    start = CDK(4, **SMALL, steps=1, lr=1e-9, cap=None, polish=None).fit(x, y)
+    start = CDK(4, **SMALL, steps=1, lr=1e-9, cap=None, polish=None, held_out=0).fit(x, y)
     linear = LinearCDK(4, ridge=0.1).fit(x, y)
     overlap = np.abs(np.corrcoef(start.transform_x(x).T, linear.transform_x(x).T)[:4, 4:])
     assert (overlap.diagonal()[:2] > 0.7).all()
@@ -85,8 +90,8 @@ def test_independent_variables_have_none(rng: np.random.Generator) -> None:
 
 def test_a_polish_puts_the_span_in_order(views: Views) -> None:
     x, y = views(count=30, noise=0.3)
-    found = CDK(5, **SMALL, nesting="none", polish="span", steps=150).fit(x, y)
-    s = found.singular_values_
+    found = CDK(5, **SMALL, nesting="none", polish="span", steps=150, held_out=0).fit(x, y)
+    s = found.singular_values_train_
     assert (np.diff(s) < 0).all()
     f, g = found.transform_x(x[0]), found.transform_y(y[0])
     np.testing.assert_allclose(f.T @ f / len(f), np.diag(s), atol=1e-4)

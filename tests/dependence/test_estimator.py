@@ -22,6 +22,7 @@ Pairs = tuple[np.ndarray, np.ndarray]
 Views = Callable[..., tuple[Pairs, Pairs]]
 
 SMALL = {"hidden": (16,), "batch": 64, "steps": 5, "progress": False}
+WHOLE = {**SMALL, "held_out": 0}
 
 
 class Pooled(nn.Module):
@@ -50,7 +51,7 @@ def test_pairs_given_loaded_and_drawn_are_one_law(views: Views) -> None:
     (x, _), (y, _) = views()
     x, y = x.astype(np.float32), y.astype(np.float32)
     tensors = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
-    settings = {**SMALL, "steps": 200, "polish": "span"}
+    settings = {**WHOLE, "steps": 200, "polish": "span"}
     fitted = [
         CDK(2, **settings).fit(x, y),
         CDK(2, **settings).fit(DataLoader(tensors, batch_size=50, shuffle=True)),
@@ -69,7 +70,7 @@ def test_weights_of_loaders_and_arrays_count(views: Views) -> None:
     weight = np.repeat([1.0, 0.0], len(x))
     parts = (torch.from_numpy(np.array(a)) for a in (*both, weight))
     loader = DataLoader(TensorDataset(*parts), batch_size=96, shuffle=True)
-    settings = {**SMALL, "steps": 100, "polish": "span"}
+    settings = {**WHOLE, "steps": 100, "polish": "span"}
     plain = CDK(2, **settings).fit(*both).singular_values_[0]
     for found in (
         CDK(2, **settings).fit(*both, sample_weight=weight),
@@ -138,7 +139,7 @@ def test_a_finished_run_is_taken_up_where_it_ended(views: Views, tmp_path: Path)
     again = CDK(3, **settings, resume=True).fit(x, y)
     assert again.steps_ == 5
     np.testing.assert_array_equal(again.transform_x(x[0]), first.transform_x(x[0]))
-    with pytest.raises(ValueError, match=r"other settings.*cap"):
+    with pytest.raises(ValueError, match=r"holds another run.*cap"):
         CDK(3, **settings, resume=True, cap=2.0).fit(x, y)
 
 
@@ -162,7 +163,7 @@ def test_ctrl_c_keeps_what_there_is_and_a_resumed_run_repeats_every_bit(
     (x, _), (y, _) = views()
     settings = {**SMALL, "steps": 30, "polish": "span"}
     whole = CDK(2, **settings).fit(GivenPairs(x, y).__call__)
-    stopped = CDK(2, **settings, checkpoint=tmp_path).fit(Interrupted(x, y, 30).draw)
+    stopped = CDK(2, **settings, checkpoint=tmp_path).fit(Interrupted(x, y, 60).draw)
     assert stopped.interrupted_
     assert 0 < stopped.steps_ < 30
     assert stopped.transform_x(x).shape == (len(x), 2)
@@ -183,17 +184,17 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"share": "yes"}, "share must be"),
     ({"inputs": "pca"}, "inputs must be"),
     ({"network": "deep"}, "network must be"),
-    ({"activation": "step"}, "unknown activation"),
-    ({"nesting": "other"}, "unknown nesting"),
-    ({"estimator": "other"}, "unknown estimator"),
+    ({"activation": "step"}, "activation must be"),
+    ({"nesting": "other"}, "nesting must be"),
+    ({"estimator": "other"}, "estimator must be"),
     ({"polish": "wax"}, "polish must be"),
-    ({"optimizer": "lion"}, "optimizer must be one of"),
-    ({"cap": -1.0}, "cap must be positive"),
-    ({"hidden": ()}, "hidden widths"),
+    ({"optimizer": "lion"}, "optimizer must be"),
+    ({"cap": -1.0}, "cap must be a number above 0"),
+    ({"hidden": ()}, "hidden must be a whole number of at least 1.*widths"),
     ({"prior": "flat"}, "prior must be"),
-    ({"steps": 0}, "steps must be positive"),
+    ({"steps": 0}, "steps must be a whole number of at least 1"),
     ({"modes": 12}, "12 classes have at most 11 modes"),
-    ({"modes": 0}, "modes must be at least 1"),
+    ({"modes": 0}, "modes must be a whole number of at least 1"),
 ]
 
 
@@ -223,7 +224,7 @@ def test_data_that_make_no_sense(views: Views) -> None:
         model.fit(x)
     with pytest.raises(ValueError, match="items of one size"):
         CDK(3, **SMALL, share=True).fit(x, y[:, :2])
-    with pytest.raises(ValueError, match="all items of one domain are equal"):
+    with pytest.raises(ValueError, match="all items x are equal"):
         model.fit(np.ones_like(x), y)
     with pytest.raises(ValueError, match="belongs to pairs"):
         model.fit((x, cx), (y, cx), sample_weight=np.ones(len(x)))

@@ -108,7 +108,7 @@ def test_moments_of_classes_are_those_of_all_their_pairs(rng: np.random.Generato
 
 def test_parts_pool_to_the_whole(rng: np.random.Generator) -> None:
     x, y, c = rng.normal(size=(60, 3)), rng.normal(size=(60, 2)), np.arange(60) % 12
-    for pairs in (GivenPairs(x, y, rng.uniform(size=60)), ClassPairs(x, c, y, c[::-1].copy())):
+    for pairs in (GivenPairs(x, y, rng.integers(9, size=60)), ClassPairs(x, c, y, c[::-1].copy())):
         parts = folds(pairs, 4, 0)
         assert len(parts) == 4
         found = pooled([(moments(part, as_double, as_double), mass) for part, mass in parts])
@@ -131,7 +131,7 @@ def test_weights_are_repetitions_forward_and_backward() -> None:
         run = Run(Dependence(draw), *network, PairedLowRank.of("joint", 2, "biased"))
         parts = run.batches()
         loss = run.method.surrogate(run.form, *parts)
-        found = torch.autograd.grad(loss, run.parameters)
+        found = torch.autograd.grad(loss, run.state.parameters)
         steps.append([run.method.objective(run.form, *parts), *found])
     for mine, other in zip(*steps, strict=True):
         torch.testing.assert_close(mine, other)

@@ -31,7 +31,7 @@ def test_without_ridge_it_is_canonical_correlation_analysis(pairs: Pairs) -> Non
     cca = CCA(n_components=3, max_iter=20_000, tol=1e-14).fit(x, y)
     u, v = cca.transform(x, y)
     wanted = [np.corrcoef(a, b)[0, 1] for a, b in zip(u.T, v.T, strict=True)]
-    np.testing.assert_allclose(found.singular_values_, wanted, atol=1e-6)
+    np.testing.assert_allclose(found.singular_values_train_, wanted, atol=1e-6)
     for mine, theirs in ((found.transform_x(x), u), (found.transform_y(y), v)):
         overlap = np.abs(np.corrcoef(mine.T, theirs.T)[:3, 3:])
         np.testing.assert_allclose(overlap, np.eye(3), atol=1e-4)
@@ -40,7 +40,7 @@ def test_without_ridge_it_is_canonical_correlation_analysis(pairs: Pairs) -> Non
 def test_embeddings_are_centred_orthogonal_and_carry_the_root_of_the_values(pairs: Pairs) -> None:
     x, y = pairs
     found = LinearCDK(ridge=0).fit(x, y)
-    f, g, s = found.transform_x(x), found.transform_y(y), np.diag(found.singular_values_)
+    f, g, s = found.transform_x(x), found.transform_y(y), np.diag(found.singular_values_train_)
     np.testing.assert_allclose(f.mean(0), 0, atol=1e-12)
     np.testing.assert_allclose(f.T @ f / len(f), s, atol=1e-10)
     np.testing.assert_allclose(g.T @ g / len(g), s, atol=1e-10)
@@ -75,6 +75,7 @@ def test_units_and_shifts_do_not_matter_without_ridge(pairs: Pairs) -> None:
     mixed = x @ np.random.default_rng(5).normal(size=(4, 4)) - 7
     a, b = LinearCDK(ridge=0).fit(x, y), LinearCDK(ridge=0).fit(mixed, y)
     np.testing.assert_allclose(a.singular_values_, b.singular_values_)
+    np.testing.assert_allclose(a.singular_values_train_, b.singular_values_train_)
     np.testing.assert_allclose(a.dependence(x, y), b.dependence(mixed, y))
 
 
@@ -89,17 +90,20 @@ def test_classes_are_all_their_pairs(views: Callable[..., tuple[Pairs, Pairs]]) 
     (x, cx), (y, cy) = views(count=5, each=4)
     i, j = np.nonzero(cx[:, None] == cy)
     a, b = LinearCDK(ridge=0.1).fit((x, cx), (y, cy)), LinearCDK(ridge=0.1).fit(x[i], y[j])
-    np.testing.assert_allclose(a.singular_values_, b.singular_values_, atol=1e-12)
+    np.testing.assert_allclose(a.singular_values_train_, b.singular_values_train_, atol=1e-12)
+    np.testing.assert_allclose(a.dependence(x, y), b.dependence(x, y), atol=1e-12)
 
 
 def test_tied_is_the_kernel_of_the_symmetrised_law(pairs: Pairs) -> None:
     x, y = pairs[0][:, :3] - pairs[0][:, :3].mean(0), pairs[1] - pairs[1].mean(0)
     tied = LinearCDK(ridge=0, tied=True).fit(x, y)
     both = LinearCDK(ridge=0).fit(np.vstack([x, y]), np.vstack([y, x]))
-    kept = tied.singular_values_ > 0
+    kept = tied.singular_values_train_ > 0
     f, g = both.transform_x(x), both.transform_y(x)
     positive = (f * g).sum(0) > 0
-    np.testing.assert_allclose(tied.singular_values_[kept], both.singular_values_[positive])
+    np.testing.assert_allclose(
+        tied.singular_values_train_[kept], both.singular_values_train_[positive]
+    )
     np.testing.assert_allclose(tied.transform_x(x), tied.transform_y(x), atol=1e-12)
 
 
@@ -116,7 +120,7 @@ def test_an_automatic_ridge_helps_where_dimensions_are_many(rng: np.random.Gener
 def test_the_score_is_half_the_sum_of_squares_where_it_was_fitted(pairs: Pairs) -> None:
     found = LinearCDK(ridge=0).fit(*pairs)
     again = ((side, np.arange(len(side))) for side in pairs)  # every pair a class of its own
-    wanted = (found.singular_values_**2).sum() / 2
+    wanted = (found.singular_values_train_**2).sum() / 2
     assert found.score(*again) == pytest.approx(wanted, rel=1e-9)
 
 
@@ -160,12 +164,12 @@ def test_refusals(pairs: Pairs) -> None:
     with pytest.raises(ValueError, match="of one size"):
         LinearCDK(2, ridge=0, tied=True).fit(x, y)
     for ridge in (-1.0, "best"):
-        with pytest.raises(ValueError, match="ridge must be 'auto' or at least 0"):
+        with pytest.raises(ValueError, match=r"ridge must be (a number of at least 0|'auto')"):
             LinearCDK(ridge=ridge).fit(x, y)
     with pytest.raises(ValueError, match="constant"):
         LinearCDK(1, ridge=0).fit(np.ones((9, 2)), y[:9])
     found = clone(LinearCDK(2, ridge=0)).fit(x, y)
-    with pytest.raises(ValueError, match="modes must lie between 1 and 2"):
+    with pytest.raises(ValueError, match="modes must be a whole number between 1 and 2"):
         found.truncate(3)
     with pytest.raises(ValueError, match="contain NaN"):
         found.transform_x(np.full((1, 4), np.nan))
@@ -173,5 +177,5 @@ def test_refusals(pairs: Pairs) -> None:
         found.dependence(x[:3], y[:4])
     with pytest.raises(ValueError, match="metric must be"):
         found.retrieve(x, y, metric="euclid")
-    with pytest.raises(ValueError, match="n must lie"):
+    with pytest.raises(ValueError, match="n must be a whole number between 1 and 400"):
         found.retrieve(x, y, 401)

@@ -321,7 +321,7 @@ print((peak - before) // 1024)
 def test_the_peak_of_memory_is_bounded_by_blocks(
     what: str, shape: tuple[int, int], tmp_path: Path
 ) -> None:
-    """200 MB in a file; besides blocks, sides of m × k and their decomposition."""
+    """200 MB in a file; a centred copy and its decomposition would take 600."""
     A = np.lib.format.open_memmap(tmp_path / "a.npy", "w+", float, shape)
     rng = np.random.default_rng(0)
     B, C = rng.standard_normal((shape[0], 8)), rng.standard_normal((8, shape[1])) * 9
@@ -334,7 +334,7 @@ def test_the_peak_of_memory_is_bounded_by_blocks(
         [sys.executable, "-c", MEMORY, str(tmp_path / "a.npy"), what],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert int(done.stdout) < 180, f"{done.stdout.strip()} MB"
+    assert int(done.stdout) < 300, f"{done.stdout.strip()} MB"
 
 
 def test_dask_with_means_takes_few_passes(

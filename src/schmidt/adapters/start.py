@@ -44,7 +44,9 @@ def peft_model(model: Any) -> PeftModel:
     try:
         import peft
     except ImportError as error:
-        message = 'this needs PEFT; install it with: pip install "schmidt[adapters]"'
+        message = (
+            'this needs PEFT; install it with: pip install ".[adapters]" in the folder of schmidt'
+        )
         raise ImportError(message) from error
     if not isinstance(model, peft.PeftModel):
         raise TypeError(

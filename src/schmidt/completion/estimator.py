@@ -182,9 +182,8 @@ class MatrixCompletion(BaseEstimator):
         """
         given = {k: v for k, v in self.get_params().items() if k in PARAMETERS}
         check(PARAMETERS, layout=layout, **given)
-        x, row_ids, column_ids = entries(
-            X, columns, values, layout=layout, duplicates=self.duplicates
-        )
+        how = {"layout": layout, "duplicates": self.duplicates}
+        x, row_ids, column_ids = entries(X, columns, values, **how)
         self._check(x)
         unit = unit_of(x.values)
         limits = clip_range(self.clip, x.values)
@@ -435,10 +434,11 @@ class MatrixCompletion(BaseEstimator):
         if isinstance(settings["clip"], list):
             settings["clip"] = tuple(settings["clip"])
         model = cls(**settings)
-        for name, value in {**fitted, **arrays}.items():
+        for name, value in (fitted | arrays).items():
             setattr(model, name, tuple(value) if isinstance(value, list) else value)
         model.row_ids_, model.column_ids_ = row_ids, column_ids
-        model._seen = Observed((len(row_ids), len(column_ids)), **seen)
+        shape = len(row_ids), len(column_ids)
+        model._seen = Observed(shape, seen["starts"], seen["columns"], seen["values"])
         model.choice_, model.certificate_ = None, certificate
         return model
 

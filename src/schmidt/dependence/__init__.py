@@ -1,9 +1,10 @@
 """Dependence between two variables: ordered co-embeddings, and what they say about p(x, y)."""
 
 from schmidt.dependence.cdk import CDK
+from schmidt.dependence.inputs import Inputs
 from schmidt.dependence.linear import LinearCDK
-from schmidt.dependence.moments import Moments, moments
-from schmidt.dependence.networks import DisjointTrunk, Inputs, MLPTrunk, Tower
+from schmidt.dependence.moments import PairMoments, moments
+from schmidt.dependence.networks import DisjointTrunk, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
 from schmidt.operators.dependence import Dependence, JointTable
 from schmidt.operators.pairs import Augmented, ClassPairs, GivenPairs, LoaderPairs
@@ -20,7 +21,7 @@ __all__ = [
     "LinearCDK",
     "LoaderPairs",
     "MLPTrunk",
-    "Moments",
+    "PairMoments",
     "PairedLowRank",
     "Tower",
     "moments",

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from schmidt.dependence.canonical import UNCHOSEN, canonical, choose_ridge
-from schmidt.dependence.embedding import Embedding
-from schmidt.dependence.estimator import CoEmbedding
-from schmidt.dependence.laws import folds, law
-from schmidt.dependence.moments import Moments, moments, pooled
-from schmidt.dependence.networks import flat
+from schmidt.certificate import Certificate
+from schmidt.dependence.canonical import (
+    MANY,
+    RIDGES,
+    UNCHOSEN,
+    Canonical,
+    canonical,
+    canonical_path,
+    cross_fit,
+    in_sample,
+    scaled,
+)
+from schmidt.dependence.coembedding import CoEmbedding, Embedding
+from schmidt.dependence.inputs import ScaledRows, Scales, scales
+from schmidt.dependence.judging import Candidate, certificate, judge
+from schmidt.dependence.laws import Part, exact, folds, independent, law, why_undivided
+from schmidt.dependence.moments import PairMoments, moments, pooled
+from schmidt.dependence.ratios import Map, Ratios
+from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
+from schmidt.parameters import FLAG, SEED, Number, check
 
 FOLDS = 5
-
-
-class Rows(nn.Module):
-    """Items of any shape as rows of float64: what the linear maps act on."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return flat(x).double()
+PARAMETERS = {
+    "modes": Number(1, whole=True, none=True),
+    "ridge": Number(0, advice="or say 'auto'"),
+    "tied": FLAG,
+    "scale": FLAG,
+    "seed": SEED,
+}
 
 
 class LinearCDK(CoEmbedding):
@@ -33,20 +49,34 @@ class LinearCDK(CoEmbedding):
 
     Args:
         modes: L; None for all there are.
-        ridge: added to both covariances, relative to the mean of their eigenvalues; or "auto": the
-            one of the largest H-score on a fifth of the pairs, or of the classes, that was left
-            out, on the mean over the fifths (over one of them beyond 300 features).
+        ridge: added to both covariances of the scaled columns, relative to their mean variance; or
+            "auto": the one of the largest H-score on a fifth of the pairs, or of the classes, that
+            was left out, on the mean over the fifths (over one of them beyond 300 features); modes
+            then carry the correlations that they have on the parts left out. Of a law that is known
+            exactly "auto" is 0, of loaders and samplers 1e-3 unless there are rows for validation.
         tied: one map for both domains (their means apart): the kernel of the symmetrised law. For
             domains of one kind; with few classes it is better than two maps.
+        scale: divide each column by its standard deviation first, so that units do not matter.
+            False: all columns of a domain by one number; for columns of one kind, of which small
+            ones are noise: pixels, principal components.
         prior: of the classes: "empirical" or "uniform".
         seed: of the fifths.
 
     Attributes:
-        singular_values_: (L,) the values of the regularised problem, descending; for ridge 0 the
-            canonical correlations.
+        singular_values_: (L,) cross-fitted: the correlations on each fifth of functions that were
+            fitted on the others; descending.
+        singular_values_train_: (L,) the canonical correlations of the data themselves, without
+            ridge: for a table of counts those of correspondence analysis.
         ridge_: the ridge that was used.
 
-    Cost: one pass over the data and O(d³), in float64. For loaders and samplers "auto" means 1e-3.
+    Cost: three passes over the data and O(d³), in float64.
+
+    Example:
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(500, 3))
+        >>> y = x[:, :2] + np.random.default_rng(1).normal(size=(500, 2))
+        >>> LinearCDK(1).fit(1e6 * x, y).singular_values_.round(1)
+        array([0.7])
     """
 
     def __init__(
@@ -55,56 +85,200 @@ class LinearCDK(CoEmbedding):
         *,
         ridge: float | str = "auto",
         tied: bool = False,
+        scale: bool = True,
         prior: str = "empirical",
         seed: int = 0,
     ) -> None:
         self.modes = modes
         self.ridge = ridge
         self.tied = tied
+        self.scale = scale
         self.prior = prior
         self.seed = seed
 
-    def fit(self, X: Any, Y: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        Y: Any = None,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        validation: tuple[Any, Any] | None = None,
+    ) -> Self:
         """Fit pairs ``fit(X, Y)``, items with classes ``fit((X, cx), (Y, cy))``, or a loader.
 
         Args:
             X, Y: (n, …) and (n, …), or items with classes of any number; items are flattened.
-            sample_weight: (n,) masses of given pairs.
+            sample_weight: (n,) masses of given pairs. Whole numbers are counts; others are a law
+                that is known exactly: nothing is held out, and the values are the law's own.
+            groups: (n,) labels of pairs that belong together, none of which may judge another; or
+                "series" for rows in time. Copies are kept together by themselves.
+            validation: pairs (X, Y), or items with classes, to choose the ridge and judge by
+                instead of parts of the data.
         """
-        if self.modes is not None and self.modes < 1:
-            raise ValueError(f"modes must be at least 1, got {self.modes}")
+        parameters = self.get_params(deep=False)
+        check(PARAMETERS, **{k: parameters[k] for k in ("modes", "tied", "scale", "seed")})
+        if isinstance(self.ridge, str) and self.ridge != "auto":
+            raise ValueError(f"ridge must be 'auto' or a number of at least 0, got {self.ridge!r}")
+        if self.ridge != "auto":
+            check(PARAMETERS, ridge=self.ridge)
         pairs = law(X, Y, sample_weight, self.prior)
-        rows = Rows()
-        if self.ridge == "auto":
-            parts = [(moments(p, rows, rows), mass) for p, mass in folds(pairs, FOLDS, self.seed)]
-        else:
-            parts = []
-        whole = pooled(parts) if parts else moments(pairs, rows, rows)
-        self.ridge_ = self._ridge(parts)
-        found = canonical(whole, ridge=self.ridge_, tied=self.tied)
-        most = len(found.values)
-        if self.modes is not None and self.modes > most:
-            raise ValueError(f"these data have at most {most} linear modes, not {self.modes}")
-        found = found.truncate(self.modes or most)
-        self.right_ = Embedding(rows, whole.mean_f, found.mix_f)
-        self.left_ = Embedding(rows, whole.mean_g, found.mix_g)
-        self.singular_values_ = found.values.numpy()
+        judges = None if validation is None else validating(validation, self.prior, self.seed)
+        found = fit_linear(
+            pairs,
+            modes=self.modes,
+            ridge=None if self.ridge == "auto" else float(self.ridge),
+            tied=self.tied,
+            scale=self.scale,
+            seed=self.seed,
+            groups=groups,
+            judges=judges,
+        )
+        self._remember_names(X, Y)
+        self.ridge_ = found.ridge
+        self.right_, self.left_ = found.right, found.left
+        self.singular_values_, self.singular_values_train_ = found.values, found.train
+        self.certificate_, self.ratios_ = found.certificate, found.ratios
         return self
-
-    def _ridge(self, parts: list[tuple[Moments, float]]) -> float:
-        if self.ridge == "auto":
-            return choose_ridge(parts, modes=self.modes, tied=self.tied) if parts else UNCHOSEN
-        if isinstance(self.ridge, str) or not self.ridge >= 0:
-            raise ValueError(f"ridge must be 'auto' or at least 0, got {self.ridge!r}")
-        return self.ridge
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what ``save`` wrote; embeddings are the same to the last bit."""
         tensors, header = cls._read(path)
-        out = cls(**header["settings"])
-        sides = [
-            Embedding(Rows(), *(torch.empty_like(tensors[f"{n}.{k}"]) for k in ("mean", "mix")))
-            for n in ("right", "left")
+        return cls(**header["settings"])._restore(tensors, header, *blank_linear(tensors))
+
+
+def blank_linear(
+    tensors: dict[str, Tensor], precision: torch.dtype | None = None
+) -> tuple[Embedding, Embedding]:
+    """Linear embeddings of the shapes in a file."""
+
+    def side(name: str) -> Embedding:
+        shapes = ("network.centre", "network.factor", "mean", "mix")
+        empty = [torch.empty_like(tensors[f"{name}.{k}"]) for k in shapes]
+        return Embedding(ScaledRows(Scales(*empty[:2])), *empty[2:], precision=precision)
+
+    return side("right"), side("left")
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Both embeddings, and what the estimators say of them."""
+
+    right: Embedding
+    left: Embedding
+    ridge: float
+    values: np.ndarray
+    train: np.ndarray
+    certificate: Certificate
+    ratios: Ratios
+
+
+def validating(given: tuple[Any, Any], prior: str, seed: int) -> list[Part]:
+    """Data to judge by, in parts, or as one where they cannot be parted."""
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise ValueError("validation must be (X, Y), or ((X, cx), (Y, cy))")
+    pairs = law(given[0], given[1], None, prior)
+    return folds(pairs, FOLDS, seed) or [(pairs, 1.0)]
+
+
+def fit_linear(
+    pairs: PairSampler,
+    *,
+    modes: int | None,
+    ridge: float | None,
+    tied: bool,
+    scale: bool,
+    seed: int,
+    groups: Any = None,
+    judges: list[Part] | None = None,
+    pad: bool = False,
+    precision: torch.dtype | None = None,
+) -> LinearFit:
+    """The closed form on all of the data, judged by parts of them or by others.
+
+    Args:
+        judges: parts to judge by; None: folds of the data.
+        pad: as many modes as asked for, zeros beyond what there is.
+        precision: of what is made of whole numbers; None: double.
+    """
+    rows = tuple(ScaledRows(s) for s in scales(pairs, scale=scale, shared=tied))
+    parts = folds(pairs, FOLDS, seed, groups) if judges is None else []
+    measured = [(moments(part, *rows), mass) for part, mass in parts]
+    plain = bool(measured) and isinstance(pairs, GivenPairs)
+    whole = pooled(measured) if plain else moments(pairs, *rows)
+    own = canonical(whole, tied=tied)
+    most = len(own.values)
+    if modes is not None and modes > most and not pad:
+        raise ValueError(f"these data have at most {most} linear modes, not {modes}")
+    count = modes or most
+    notes, alarms = [], []
+    score = errors = None
+    kept: list[tuple[PairSampler, Map, Map]]
+    train = own.padded(count).values.numpy().clip(0.0, 1.0)
+    auto, factors = ridge is None, None
+    if measured:
+        crossed = cross_fit(measured, modes=count, rows=rows_of(parts), ridge=ridge, tied=tied)
+        ridge = crossed.ridge
+        values, errors, score = crossed.values, crossed.errors, crossed.score
+        factors = crossed.factors if auto else None
+        kept = [
+            (part, *_maps(rows, _times(solution, factors), centre))
+            for (part, _), (solution, centre) in zip(parts, crossed.solutions, strict=True)
         ]
-        return out._restore(tensors, *sides)
+        notes.append(f"values are cross-fitted on {len(parts)} parts; errors by the jackknife")
+    elif judges:
+        many = len(whole.mean_f) > MANY
+        tried = [ridge] if ridge is not None else list(RIDGES[::2] if many else RIDGES)
+        solutions = canonical_path(whole, tried, modes=count, tied=tied)
+        tests = [moments(part, *rows) for part, _ in judges]
+        candidate = Candidate("linear", whole, tests, solutions, rows_of(judges))
+        verdict = judge([candidate], [mass for _, mass in judges], simple=False)
+        ridge = verdict.choice.ridge
+        factors = verdict.choice.factors if auto else None
+        values, errors, score = verdict.values, verdict.errors, verdict.score
+        kept = [
+            (part, *_maps(rows, _times(solutions[ridge], factors), whole)) for part, _ in judges
+        ]
+        notes.append(f"values are of the rows for validation, in {len(judges)} parts")
+    else:
+        ridge = (0.0 if exact(pairs) else UNCHOSEN) if ridge is None else ridge
+        solution = canonical(whole, ridge=ridge, tied=tied).padded(count)
+        values = in_sample(whole, solution)
+        kept = [(pairs, *_maps(rows, solution, whole))]
+        if exact(pairs):
+            notes.append(f"values are the law's own: {why_undivided(pairs)}")
+        else:
+            alarms.append(f"nothing was held out: {why_undivided(pairs)}")
+            if isinstance(pairs, GivenPairs | ClassPairs):
+                values = np.zeros_like(values)
+                alarms.append("so the values are given as 0: there is no evidence for more")
+            else:
+                alarms.append("values are those of the rows that were fitted, which is too large")
+    found = own if ridge == 0 else canonical(whole, ridge=ridge, tied=tied)
+    found = _times(found.padded(count), factors)
+    return LinearFit(
+        Embedding(rows[0], whole.mean_f, found.mix_f, precision=precision).eval(),
+        Embedding(rows[1], whole.mean_g, found.mix_g, precision=precision).eval(),
+        ridge,
+        values,
+        train,
+        certificate(count, errors=errors, score=score, notes=notes, alarms=alarms),
+        Ratios.of(kept, pairs),
+    )
+
+
+def rows_of(parts: list[Part]) -> list[float]:
+    return [independent(part) for part, _ in parts]
+
+
+def _times(c: Canonical, factors: Tensor | None) -> Canonical:
+    return c if factors is None else scaled(c, factors)
+
+
+def _maps(rows: tuple[ScaledRows, ...], c: Canonical, centre: PairMoments) -> tuple[Map, Map]:
+    f, g = rows
+    return (
+        lambda x: (f(x) - centre.mean_f) @ c.mix_f,
+        lambda y: (g(y) - centre.mean_g) @ c.mix_g,
+    )

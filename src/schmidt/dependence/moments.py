@@ -19,7 +19,7 @@ DRAWN = 2**15
 
 
 @dataclass(frozen=True)
-class Moments:
+class PairMoments:
     """Means (K,), (K′,), covariances (K, K), (K′, K′) and cross-covariance E[f gᵀ] − E[f]E[g]ᵀ
     (K, K′) under p(x, y), float64. Plain means: they are divided by n, not by n − 1."""
 
@@ -30,7 +30,7 @@ class Moments:
     cross: Tensor
 
 
-def pooled(parts: Sequence[tuple[Moments, float]]) -> Moments:
+def pooled(parts: Sequence[tuple[PairMoments, float]]) -> PairMoments:
     """The moments of a mixture of laws with the given masses."""
     total = sum(mass for _, mass in parts)
     share = [mass / total for _, mass in parts]
@@ -45,7 +45,7 @@ def pooled(parts: Sequence[tuple[Moments, float]]) -> Moments:
             out = out + s * (getattr(m, name) + apart)
         return out
 
-    return Moments(
+    return PairMoments(
         f,
         g,
         mixed("cov_f", "mean_f", "mean_f", f, f),
@@ -57,7 +57,7 @@ def pooled(parts: Sequence[tuple[Moments, float]]) -> Moments:
 @torch.no_grad()
 def moments(
     pairs: PairSampler, f: Features, g: Features, *, device: torch.device | None = None
-) -> Moments:
+) -> PairMoments:
     """Moments of f(x) and g(y): exact for given pairs, classes and loaders, else of 2^15 draws.
 
     For classes they are those of all pairs that a class can form, at the cost of one pass over the
@@ -67,7 +67,7 @@ def moments(
     if isinstance(pairs, ClassPairs):
         return _by_class(pairs, f, g, device)
     sums: _Sums | None = None
-    for x, y, w in _batches(pairs):
+    for x, y, w in batches(pairs):
         u, v = f(x.to(device)), g(y.to(device))
         if sums is None:
             sums = _Sums(u, v)
@@ -76,7 +76,8 @@ def moments(
     return sums.moments()
 
 
-def _batches(pairs: PairSampler) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(pairs: PairSampler) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Items of both domains with weights: all there are, or 2^15 draws of a sampler."""
     if isinstance(pairs, GivenPairs):
         whole = pairs.x, pairs.y, _ones(pairs.x) if pairs.weight is None else pairs.weight
         yield from zip(*(side.split(CHUNK) for side in whole), strict=True)
@@ -130,14 +131,16 @@ class _Sums:
         other, _ = self.g.add(v, w)
         self.cross += (weighted.T @ other.to(weighted)).double().cpu()
 
-    def moments(self) -> Moments:
+    def moments(self) -> PairMoments:
         mean_f, offset_f, cov_f = self.f.moments()
         mean_g, offset_g, cov_g = self.g.moments()
         cross = self.cross / self.f.mass - torch.outer(offset_f, offset_g)
-        return Moments(mean_f, mean_g, cov_f, cov_g, cross)
+        return PairMoments(mean_f, mean_g, cov_f, cov_g, cross)
 
 
-def _by_class(pairs: ClassPairs, f: Features, g: Features, device: torch.device | None) -> Moments:
+def _by_class(
+    pairs: ClassPairs, f: Features, g: Features, device: torch.device | None
+) -> PairMoments:
     found = []
     wx, wy = pairs.weights
     sides = (pairs.x, pairs.code_x, wx, f), (pairs.y, pairs.code_y, wy, g)
@@ -155,4 +158,4 @@ def _by_class(pairs: ClassPairs, f: Features, g: Features, device: torch.device 
     (mean_f, offset_f, cov_f, sum_f), (mean_g, offset_g, cov_g, sum_g) = found
     # Σ_c p(c) E[f|c] E[g|c]ᵀ, where the sums hold p(c) E[·|c]
     cross = sum_f.T @ (sum_g / pairs.prior[:, None]) - torch.outer(offset_f, offset_g)
-    return Moments(mean_f, mean_g, cov_f, cov_g, cross)
+    return PairMoments(mean_f, mean_g, cov_f, cov_g, cross)

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from schmidt.dependence.canonical import canonical
+from schmidt.dependence.inputs import Inputs, Scales, input_maps
+from schmidt.dependence.moments import CHUNK, Features, moments
 from schmidt.operators.jet import Jet
 from schmidt.operators.networks import DisjointMLP
+from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
 
+START_RIDGE = 0.1
+"""Of the linear solution that training starts from."""
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "relu": nn.ReLU,
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
-
-
-class Inputs(nn.Module):
-    """(x − centre) @ map: fixed, made from data; items of any shape are flattened.
-
-    Args:
-        centre: (d,).
-        map: (d, k).
-    """
-
-    centre: Tensor
-    map: Tensor
-
-    def __init__(self, centre: Tensor, map: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("centre", centre.clone())
-        self.register_buffer("map", map.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows = flat(x)
-        if rows.shape[1] != len(self.centre):
-            raise ValueError(
-                f"items have {rows.shape[1]} numbers each, and were fitted with {len(self.centre)}"
-            )
-        return (rows.to(self.map.dtype) - self.centre) @ self.map
-
-
-def flat(x: Tensor) -> Tensor:
-    """Items of any shape as rows (B, d); plain numbers as (B, 1)."""
-    return x.reshape(len(x), -1)
 
 
 class MLPTrunk(nn.Module):
@@ -75,8 +53,6 @@ class MLPTrunk(nn.Module):
         spread: float = 1.0,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}; known: {', '.join(ACTIVATIONS)}")
         if not hidden or min(hidden) < 1 or modes < 1:
             raise ValueError(f"need modes ≥ 1 and hidden widths ≥ 1, got {modes} and {hidden}")
         sizes = [inputs, *hidden]
@@ -177,8 +153,96 @@ class Capped(nn.Module):
 
 
 def capped(values: Tensor, cap: float | None) -> Tensor:
-    """Rows longer than ``cap`` shortened to it."""
+    """ScaledRows longer than ``cap`` shortened to it."""
     if cap is None:
         return values
     norm = values.norm(dim=1, keepdim=True)
     return values * (cap / norm.clamp_min(cap))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Networks to train, and on what.
+
+    Attributes:
+        right, left: networks of both domains.
+        pairs: the law to train on, of mapped items if they all fit in memory;
+        maps: the input maps of right and left that were taken out of the networks for that.
+    """
+
+    right: nn.Module
+    left: nn.Module
+    pairs: PairSampler
+    maps: tuple[nn.Module, ...] = ()
+
+
+def prepare(settings: Any, pairs: PairSampler) -> Prepared:
+    """The networks that the settings of a CDK ask for."""
+    if isinstance(settings.network, str):
+        return _towers(settings, pairs)
+    return Prepared(*blank(settings, {}), pairs)
+
+
+def _towers(s: Any, pairs: PairSampler) -> Prepared:
+    """Networks for both domains, started at the linear solution if they have a skip."""
+    maps = input_maps(pairs, s.inputs, s.components, s.damping, shared=bool(s.share), scale=s.scale)
+    ready = mapped(pairs, *maps)
+    inside = maps if ready is None else (nn.Identity(), nn.Identity())
+    trunks = [_trunk(s, maps[0].map.shape[1])]
+    trunks.append(trunks[0] if s.share else _trunk(s, maps[1].map.shape[1]))
+    if s.skip and s.network == "mlp":
+        m = moments(pairs if ready is None else ready, *inside)
+        linear = canonical(m, ridge=START_RIDGE, tied=bool(s.share)).truncate(s.modes)
+        trunks[0].start_linear(linear.mix_f)
+        if not s.share:
+            trunks[1].start_linear(linear.mix_g)
+    right, left = (
+        Tower(inputs, trunk, cap=s.cap, flag=s.share == "flag")
+        for inputs, trunk in zip(inside, trunks, strict=True)
+    )
+    return Prepared(right, left, pairs) if ready is None else Prepared(right, left, ready, maps)
+
+
+def blank(settings: Any, tensors: Mapping[str, Tensor]) -> tuple[nn.Module, nn.Module]:
+    """Networks of the right shapes; the user's own are copied, with a cap put on."""
+    s = settings
+    if not isinstance(s.network, str):
+        f, g = copy.deepcopy(tuple(s.network))
+        return Capped(f, s.cap), Capped(g, s.cap)
+    sides = []
+    for name in ("right", "left"):
+        centre, factor, map_ = (
+            torch.empty_like(tensors[f"{name}.network.inputs.{k}"])
+            for k in ("centre", "factor", "map")
+        )
+        sides.append(Inputs(Scales(centre, factor), map_))
+    first = _trunk(s, sides[0].map.shape[1])
+    second = first if s.share else _trunk(s, sides[1].map.shape[1])
+    right, left = (
+        Tower(inputs, trunk, cap=s.cap, flag=s.share == "flag")
+        for inputs, trunk in zip(sides, (first, second), strict=True)
+    )
+    return right, left
+
+
+def _trunk(s: Any, inputs: int) -> Any:
+    if s.network == "mlp":
+        return MLPTrunk(inputs, s.modes, s.hidden, activation=s.activation, skip=s.skip)
+    return DisjointTrunk(inputs, s.modes, s.hidden)
+
+
+@torch.no_grad()
+def mapped(pairs: PairSampler, f: Features, g: Features) -> PairSampler | None:
+    """The law of (f(x), g(y)), computed once; None where items do not lie in memory."""
+    if isinstance(pairs, GivenPairs):
+        out = GivenPairs(_all(f, pairs.x), _all(g, pairs.y), pairs.weight)
+        out.independent = pairs.independent
+        return out
+    if isinstance(pairs, ClassPairs):
+        x, y = _all(f, pairs.x), _all(g, pairs.y)
+        return ClassPairs(x, pairs.code_x, y, pairs.code_y, pairs.prior)
+    return None
+
+
+def _all(features: Features, items: Tensor) -> Tensor:
+    return torch.cat([features(part) for part in items.split(CHUNK)])

@@ -414,6 +414,10 @@ def _banded(A: Any, products: int) -> np.ndarray | None:
     work = min(WORK, max(2e8, 5.0 * products * (A.nnz + (m + n) * products)))
     if A.nnz > FILL / 4:
         return None
+    # the row with most entries spans at least half as many places
+    most = max(np.diff(A.indptr).max(), np.bincount(A.indices, minlength=n).max()) / 2
+    if (m + n) * float(most) ** 2 > work:
+        return None
     pattern = scipy.sparse.csr_array(
         (np.ones(A.nnz, dtype=np.int8), A.indices, A.indptr), shape=A.shape
     )

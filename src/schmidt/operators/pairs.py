@@ -26,8 +26,14 @@ class GivenPairs:
         x, y: arrays (n, …) with one row per pair, n ≥ 2.
         weight: (n,) masses, not negative; any scale. Default: equal.
 
+    Attributes:
+        independent: how many of the pairs are draws of their own, where some are known to be copies
+            or to belong together; else None.
+
     Drawing by weight instead of carrying weights along keeps the estimates unbiased.
     """
+
+    independent: float | None = None
 
     def __init__(self, x: Any, y: Any, weight: Any | None = None) -> None:
         self.x, self.y = checked_pairs(x, y)
@@ -37,9 +43,21 @@ class GivenPairs:
     def __len__(self) -> int:
         return len(self.x)
 
-    def only(self, chosen: Tensor) -> GivenPairs:
-        """Some of the pairs, by position."""
-        weight = None if self.weight is None else self.weight[chosen]
+    @property
+    def counts(self) -> Tensor | None:
+        """How often each pair was seen, (n,) int64; None if the weights are not whole numbers.
+
+        Equal weights mean once each, whatever they are.
+        """
+        w = self.weight
+        if w is None or (bool((w == w[0]).all()) and not bool(w[0] == w[0].round())):
+            return torch.ones(len(self.x), dtype=torch.int64)
+        return w.long() if bool((w == w.round()).all()) and float(w.sum()) < 2**53 else None
+
+    def only(self, chosen: Tensor, weight: Tensor | None = None) -> GivenPairs:
+        """Some of the pairs, by position; with weights of their own if these are given."""
+        if weight is None and self.weight is not None:
+            weight = self.weight[chosen]
         return GivenPairs(self.x[chosen], self.y[chosen], weight)
 
     def __call__(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -71,8 +89,14 @@ class ClassPairs:
     def __init__(self, x: Any, cx: Any, y: Any, cy: Any, prior: str | Tensor = "empirical") -> None:
         if isinstance(prior, str) and prior not in ("empirical", "uniform"):
             raise ValueError(f"prior must be 'empirical' or 'uniform', got {prior!r}")
-        x, y = tensor(x), tensor(y)
+        x, y = (_items(side, name) for side, name in ((x, "x"), (y, "y")))
         labels = [_labels(c, len(items), name) for c, items, name in ((cx, x, "x"), (cy, y, "y"))]
+        words = [_words(side) for side in labels]
+        if words[0] != words[1]:
+            raise ValueError(
+                f"the classes of x are {words[0]}, those of y {words[1]}: none can be the same; "
+                "give both domains classes of one kind, as with cy.astype(str)"
+            )
         both = np.intersect1d(labels[0], labels[1])
         self.dropped = tuple(np.setxor1d(np.unique(labels[0]), np.unique(labels[1])).tolist())
         if len(both) < 2:
@@ -114,6 +138,11 @@ class ClassPairs:
         x, y = (torch.isin(code, chosen) for code in (self.code_x, self.code_y))
         sides = self.x[x], self.code_x[x], self.y[y], self.code_y[y]
         return ClassPairs(*sides, self.prior[chosen])
+
+    def items(self, x: Tensor, y: Tensor) -> ClassPairs:
+        """Some of the items of each domain, by position; every class must be among them."""
+        sides = self.x[x], self.code_x[x], self.y[y], self.code_y[y]
+        return ClassPairs(*sides, self.prior)
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:
@@ -205,7 +234,7 @@ class _Grouped:
 
 def checked_pairs(x: Any, y: Any, *, least: int = 2) -> tuple[Tensor, Tensor]:
     """Both sides as tensors of equal length, without NaN or Inf."""
-    x, y = tensor(x), tensor(y)
+    x, y = (_items(side, name) for side, name in ((x, "x"), (y, "y")))
     if len(x) != len(y) or len(x) < least:
         raise ValueError(
             f"pairs need as many x as y, and at least {least}: got {len(x)} and {len(y)}"
@@ -234,13 +263,68 @@ def _draw(below: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return torch.searchsorted(below, u, right=True).clamp_max(len(below) - 1)
 
 
+def _items(given: Any, name: str) -> Tensor:
+    """Items (n, …) of real numbers."""
+    try:
+        items = tensor(given)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+    if items.ndim == 0:
+        raise ValueError(f"{name} must be items (n, …), got a single number")
+    if items.is_complex():
+        raise ValueError(
+            f"{name} is complex: give real and imaginary parts as columns of their own"
+        )
+    if items[:1].numel() == 0 and len(items):
+        raise ValueError(f"{name} has no columns: its shape is {tuple(items.shape)}")
+    return items
+
+
 def _labels(given: Any, n: int, name: str) -> np.ndarray:
-    labels = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    """Classes as an array of numbers or of strings."""
+    if isinstance(given, Tensor):
+        labels = given.detach().cpu().numpy()
+    else:
+        labels = np.asarray(given)
+        if labels.dtype.kind in "US" and not hasattr(given, "dtype"):
+            labels = np.array(list(given), dtype=object)  # numpy makes strings of all there are
     if labels.shape != (n,):
         raise ValueError(f"{n} items {name} need classes of shape ({n},), got {labels.shape}")
+    if labels.dtype.kind == "O":
+        labels = _plain_labels(labels, name)
+    if labels.dtype.kind not in "biufUS":
+        raise ValueError(f"classes must be numbers or strings, those of {name} are {labels.dtype}")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         raise ValueError(f"the classes of {name} contain NaN or Inf; remove those items first")
     return labels
+
+
+def _plain_labels(labels: np.ndarray, name: str) -> np.ndarray:
+    """Objects as numbers or strings, if they are all of one kind."""
+    missing = [i for i, c in enumerate(labels) if _absent(c)]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} items {name} have no class (None or NaN), the first at position "
+            f"{missing[0]}; remove those items first"
+        )
+    if all(isinstance(c, str) for c in labels):
+        return labels.astype(str)
+    if all(isinstance(c, bool | int | float | np.number | np.bool_) for c in labels):
+        return np.array(labels.tolist())
+    kinds = sorted({type(c).__name__ for c in labels})
+    raise ValueError(
+        f"the classes of {name} must be all numbers or all strings, got {', '.join(kinds)}"
+    )
+
+
+def _absent(label: Any) -> bool:
+    if label is None or type(label).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(label, float | np.floating) and not np.isfinite(label)
+
+
+def _words(labels: np.ndarray) -> str:
+    return "strings" if labels.dtype.kind in "US" else "numbers"
 
 
 def _of_classes(items: Tensor, labels: np.ndarray, both: np.ndarray) -> tuple[Tensor, Tensor]:

@@ -202,8 +202,8 @@ def _stem(stemmer: Stemmer) -> Callable[[str], str]:
         import snowballstemmer
     except ImportError as error:
         raise ValueError(
-            "stemming by name needs the package snowballstemmer: pip install 'schmidt[search]'; or "
-            "pass a function"
+            "stemming by name needs the package snowballstemmer: pip install '.[search]' in the "
+            "folder of schmidt; or pass a function"
         ) from error
     if stemmer not in snowballstemmer.algorithms():
         known = ", ".join(sorted(snowballstemmer.algorithms()))

@@ -198,7 +198,7 @@ def test_without_the_extras(
     monkeypatch.setattr("schmidt.experiments.finetune.classification.find_spec", lambda name: None)
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert 'pip install "schmidt[adapters,examples]"' in error
+    assert "pip install '.[adapters,examples]'" in error
     assert error.count("\n") == 1
     for name in ("transformers", "peft"):
         monkeypatch.setitem(sys.modules, name, None)

@@ -65,7 +65,7 @@ def peft() -> Any:
 def _missing(distribution: str) -> MissingExample:
     return MissingExample(
         f"schmidt finetune needs {distribution}, which is not installed; install it with: "
-        'pip install "schmidt[adapters,examples]"'
+        "pip install '.[adapters,examples]' in the folder of schmidt"
     )
 
 

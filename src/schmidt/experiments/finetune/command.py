@@ -63,7 +63,7 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     Prints and draws losses, the share of the gradient that adapters cannot follow, how near the
     changed weights come to those of full fine-tuning, accuracy with intervals, path length, time
     and memory of the optimizer. LoRA and LoRA-Pro factored also get learning rates of their own.
-    Needs the extras: pip install "schmidt[adapters,examples]"
+    Needs the extras: pip install ".[adapters,examples]"
     """
     for name in options.methods:
         method(name)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
 from schmidt.compare import gram
 from schmidt.dependence import CDK, ClassPairs, LinearCDK
-from schmidt.dependence.whitening import input_maps
+from schmidt.dependence.inputs import input_maps
 from schmidt.domains import DomainPair, Items, ZeroShot
 from schmidt.ranking import judge
 
@@ -114,14 +114,14 @@ def _values(items: Items) -> np.ndarray:
 def _whitening(train: DomainPair, components: int, damping: float, shared: bool) -> tuple[Map, Map]:
     sides = [(torch.from_numpy(items.features), items.classes) for items in (train.x, train.y)]
     pairs = ClassPairs(*sides[0], *sides[1])
-    x, y = input_maps(pairs, "whiten", components, damping, shared=shared)
-    return _linear(*x), _linear(*y)
+    found = input_maps(pairs, "whiten", components, damping, shared=shared, scale=False)
+    return _mapping(found[0]), _mapping(found[1])
 
 
-def _linear(centre: Tensor, matrix: Tensor) -> Map:
+def _mapping(map: nn.Module) -> Map:
     def mapped(items: Items) -> np.ndarray:
         blocks = torch.from_numpy(items.features).split(BLOCK)
-        return torch.cat([(block.float() - centre) @ matrix for block in blocks]).numpy()
+        return torch.cat([map(block) for block in blocks]).numpy()
 
     return mapped
 
@@ -198,7 +198,7 @@ def _closed_form(method: str, inputs: RetrievalInputs) -> Embedded:
     best: tuple[float, float, int, LinearCDK] | None = None
     ridges = RIDGES if len(data.valid.x) else RIDGES[2:3]
     for ridge in ridges:
-        model = LinearCDK(ridge=ridge, tied=method == "tied")
+        model = LinearCDK(ridge=ridge, tied=method == "tied", scale=False)
         model.fit((x, data.train.x.classes), (y, data.train.y.classes))
         for count in sorted({min(count, model.modes_) for count in COUNTS}):
             score = _validated(model, count, inputs) if len(ridges) > 1 else float(count)
@@ -232,6 +232,7 @@ def _trained(
         activation=settings.activation,
         share=settings.share and inputs.shared,
         inputs="none",
+        held_out=0,
         skip=settings.skip,
         cap=settings.cap,
         steps=settings.steps_for(data),

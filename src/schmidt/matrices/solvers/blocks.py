@@ -220,7 +220,9 @@ class Twice(Rows):
             self._prints.append(fingerprint(given))
             block = self._take(number, given)
             if block is not None and self._exact:
-                self._R = torch.linalg.qr(torch.cat([self._R, block.dense().to(self._R)])).R
+                self._R = torch.linalg.qr(
+                    torch.cat([self._R, block.dense().to(self._R)]), mode="r"
+                ).R
         self._settle()
         if self._exact:
             _, values, vh = torch.linalg.svd(self._R / self._ratio, full_matrices=False)

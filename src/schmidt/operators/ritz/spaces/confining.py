@@ -39,6 +39,11 @@ def confining(
         ValueError: V has fewer bound states, none at all, or is not finite; the message says which.
     """
     potential = scalar_field(potential, dim)
+    if modes < 1 or not kinetic > 0 or not (extent is None or extent > 0):
+        raise ValueError(
+            "need at least one state, a positive kinetic factor and a positive extent, got "
+            f"{modes}, {kinetic} and {extent}"
+        )
     if dim == 1:
         try:
             return LineSpace(potential, modes, kinetic=kinetic, extent=extent)

@@ -90,7 +90,7 @@ def test_eigenvalues_are_refused_unless_it_is_reversible():
 def test_wrong_shapes_and_signs_are_named():
     with pytest.raises(ValueError, match=r"the drift must map points \(B, d\) to vectors"):
         matrix(ConvectionDiffusion(MEASURE, lambda x: x[:, 0]))
-    with pytest.raises(ValueError, match="diffusion must be positive, got -1"):
+    with pytest.raises(ValueError, match="diffusion must be a number above 0, got -1"):
         ConvectionDiffusion(MEASURE, drift, -1.0)
     with pytest.raises(ValueError, match="the diffusion must map"):
         matrix(ConvectionDiffusion(MEASURE, drift, lambda x: x))

@@ -9,20 +9,6 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from schmidt import (
-        adapters,
-        compare,
-        completion,
-        dependence,
-        domains,
-        matrices,
-        nesting,
-        operators,
-        plotting,
-        problems,
-        ranking,
-        semantic,
-    )
     from schmidt.certificate import Bound, Certificate
     from schmidt.completion import MatrixCompletion
     from schmidt.dependence import CDK, LinearCDK

@@ -22,6 +22,28 @@ TARGETS: dict[str, tuple[str, str]] = {
     "certificate": ("src/schmidt/certificate.py", "tests/test_certificate.py"),
     "factorization": ("src/schmidt/factorization.py", "tests/test_factorization.py"),
     "parameters": ("src/schmidt/parameters.py", "tests/test_parameters.py"),
+    "completeness": (
+        "src/schmidt/matrices/completeness.py",
+        "tests/matrices/test_completeness.py tests/matrices/test_svd.py",
+    ),
+    "certify": (
+        "src/schmidt/matrices/certify.py",
+        "tests/matrices/test_rounding.py tests/matrices/test_svd.py tests/test_factorization.py",
+    ),
+    "spectrum": (
+        "src/schmidt/operators/spectrum.py",
+        "tests/operators/test_views.py tests/operators/test_fit.py",
+    ),
+    "nested": ("src/schmidt/operators/methods/nested.py", "tests/operators/test_nested.py"),
+    "bounds": (
+        "src/schmidt/operators/ritz/certify.py",
+        "tests/operators/ritz/test_bounds.py tests/operators/ritz/test_certificate.py",
+    ),
+    "tangent": ("src/schmidt/adapters/tangent.py", "tests/adapters/test_tangent.py"),
+    "soft-impute": (
+        "src/schmidt/completion/soft_impute.py",
+        "tests/completion/test_soft_impute.py",
+    ),
     "storage": ("src/schmidt/storage.py", "tests/test_storage.py tests/test_factorization.py"),
 }
 # Mutations of annotations and of text say nothing about the mathematics.

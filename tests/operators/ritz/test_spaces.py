@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from laws.spaces import SpaceLaws, choices
 from schmidt.operators.jet import forward_mode
 from schmidt.operators.ritz import (
     BoxSpace,
@@ -67,30 +68,27 @@ CASES: dict[str, tuple[Space, Callable[[Tensor], Tensor], float, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_rules_integrate(name: str) -> None:
-    space, integrand, exact, tolerance = CASES[name]
-    points = space.rule(2000)
-    assert bool(points.weight.isfinite().all())
-    assert 700 < len(points) < 5000
-    assert float(points.weight @ integrand(points.x)) == pytest.approx(exact, rel=tolerance)
+@pytest.fixture(params=list(CASES))
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
-@pytest.mark.parametrize("kind", ["fresh", "independent"])
-@pytest.mark.parametrize("name", CASES)
-def test_random_points_are_unbiased_and_repeated_by_the_seed(name: str, kind: str) -> None:
-    space, integrand, exact, _ = CASES[name]
-    generator, draw = torch.Generator().manual_seed(3), getattr(space, kind)
-    sums = []
-    for _ in range(60):
-        points = draw(128, generator)
-        sums.append(float(points.weight @ integrand(points.x)))
-    found = torch.tensor(sums, dtype=torch.float64)
-    error = float(found.std()) / math.sqrt(60)
-    assert abs(float(found.mean()) - exact) < 4 * error + 1e-6 * exact
-    assert error < 0.05 * exact
-    again = [draw(128, torch.Generator().manual_seed(8)).x for _ in range(2)]
-    assert torch.equal(*again)
+class TestSpaces(SpaceLaws):
+    """The laws of every space."""
+
+    @pytest.fixture(autouse=True)
+    def _of(self, name: str) -> None:
+        self.case = CASES[name]
+        self.tolerance = self.case[3]
+
+    def space(self) -> Space:
+        return self.case[0]
+
+    def integrand(self, x: Tensor) -> Tensor:
+        return self.case[1](x)
+
+    def integral(self) -> float:
+        return self.case[2]
 
 
 @pytest.mark.parametrize("dim", [1, 2])
@@ -100,22 +98,6 @@ def test_grids_to_judge_on_integrate_decaying_functions(dim: int) -> None:
     for seed in range(3):
         points = space.independent(60**dim, torch.Generator().manual_seed(seed))
         assert float(points.weight @ bell(points.x)) == pytest.approx(bell_integral(dim), rel=1e-10)
-
-
-def choices(space: Space) -> list[FeatureChoice]:
-    start = space.start(3)
-    more = [start.scaled(name, 2.0) for name, _ in space.ladders]
-    return [c for c in (start, *more) if space.allows(c)]
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_features_have_exact_jets(name: str) -> None:
-    space = CASES[name][0]
-    x = space.fresh(4, torch.Generator().manual_seed(0)).x
-    for choice in choices(space):
-        features = space.features(FeatureChoice(**{**choice.__dict__, "width": 6}))
-        found, wanted = features.jet(x, 2), forward_mode(features, x, 2)
-        torch.testing.assert_close(found.streams, wanted.streams, rtol=1e-8, atol=1e-8)
 
 
 @torch.no_grad()
@@ -156,11 +138,6 @@ def test_what_the_search_may_scale() -> None:
     assert choice.scaled("scale", 1.5) == FeatureChoice(width=3, points=10, scale=3.0, seed=4)
     assert choice.scaled("width", 1.5).width == 4
     assert choice.scaled("width", 0.01).width == 1
-    for space, _, _, _ in CASES.values():
-        assert space.allows(space.start(5))
-        for name, _ in space.ladders:
-            assert hasattr(choice, name)
-            assert not space.allows(space.start(5).scaled(name, 1e4)) or name in ("decay", "points")
 
 
 def test_refocusing_finds_the_geometric_mean_of_position_and_inverse_momentum() -> None:

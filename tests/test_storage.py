@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -127,6 +128,22 @@ def test_a_folder_belongs_to_one_run_and_the_lock_dies_with_it(tmp_path: Path) -
         pass
 
 
-def test_one_process_cannot_hold_a_folder_twice(tmp_path: Path) -> None:
-    with exclusive(tmp_path), pytest.raises(FolderInUseError), exclusive(tmp_path):
-        pass
+def test_another_thread_is_another_run_and_the_holder_may_ask_again(tmp_path: Path) -> None:
+    refused = []
+
+    def other() -> None:
+        try:
+            with exclusive(tmp_path):
+                pass
+        except FolderInUseError:
+            refused.append(True)
+
+    with exclusive(tmp_path):
+        with exclusive(tmp_path):  # a command holds the folder that its run holds
+            pass
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert refused == [True]
+    other()
+    assert refused == [True]

@@ -9,28 +9,16 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from schmidt import (
-        adapters,
-        compare,
-        completion,
-        dependence,
-        domains,
-        matrices,
-        nesting,
-        operators,
-        plotting,
-        problems,
-        ranking,
-        semantic,
-    )
     from schmidt.certificate import Bound, Certificate
     from schmidt.completion import MatrixCompletion
     from schmidt.dependence import CDK, LinearCDK
     from schmidt.factorization import Eigenpairs, Factorization
-    from schmidt.matrices import nystrom, svd
+    from schmidt.matrices.nystrom import nystrom
     from schmidt.matrices.pca import PCA
-    from schmidt.operators import bound_states, eigenfunctions, fit
-    from schmidt.problems import solve
+    from schmidt.matrices.svd import svd
+    from schmidt.operators import bound_states, eigenfunctions
+    from schmidt.operators.fit import fit
+    from schmidt.problems.solve import solve
     from schmidt.semantic import SemanticIndex
 
 __version__ = version("schmidt")

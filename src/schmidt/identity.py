@@ -144,7 +144,7 @@ def digest(array: Any) -> str:
         if piece.dtype == object:
             total.update(repr(piece.tolist()).encode())
         else:
-            total.update(memoryview(piece.reshape(-1).view(np.uint8)) if piece.size else b"")
+            total.update(piece.reshape(-1).view(np.uint8).data if piece.size else b"")
     return total.hexdigest()
 
 

@@ -208,5 +208,5 @@ def _tensor_sum(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str
     for name in sorted(tensors):
         value = tensors[name]
         total.update(f"{name}:{value.dtype}:{tuple(value.shape)}".encode())
-        total.update(value.flatten().view(torch.uint8).numpy() if value.numel() else b"")
+        total.update(value.flatten().view(torch.uint8).numpy().data if value.numel() else b"")
     return total.hexdigest()

@@ -224,3 +224,11 @@ def test_rows_for_validation_judge_a_loader(gaussian: Callable[..., Pairs]) -> N
     assert abs(found.singular_values_[0] - 0.8) < 0.1
     linear = LinearCDK(1).fit(batches, validation=gaussian(1000, seed=5))
     assert abs(linear.singular_values_[0] - 0.8) < 0.1
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 9])
+def test_a_handful_of_pairs_shows_nothing(n: int, rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(2, n, 3))
+    found = CDK(1, hidden=(8,), steps=3, **QUIET).fit(x, y)
+    assert found.maximal_correlation_ == 0
+    assert any("no evidence" in text for text in found.certificate_.alarms)

@@ -232,7 +232,7 @@ class _Enduring:
 
 @contextmanager
 def _enduring() -> Iterator[None]:
-    stream, sys.stdout = sys.stdout, _Enduring(sys.stdout)  # type: ignore[assignment]
+    stream, sys.stdout = sys.stdout, _Enduring(sys.stdout)
     try:
         yield
         sys.stdout.flush()

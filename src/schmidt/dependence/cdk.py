@@ -268,13 +268,14 @@ class CDK(CoEmbedding):
         if share is None:
             share = float(np.clip(400 / (_size(pairs) or 400), 0.2, 0.35))
         dealt = deal(pairs, [1 - share, *[share / FOLDS] * FOLDS], self.seed, groups)
-        return (dealt[0][0], dealt[1:]) if dealt else (pairs, [])
+        # one part would judge what it has itself chosen
+        return (dealt[0][0], dealt[1:]) if len(dealt) > 2 else (pairs, [])
 
-    def _sized(self, train: PairSampler) -> CDK:
+    def _sized(self, train: PairSampler) -> Any:
         """These settings with sizes by the number of items, where none were given."""
         n = _size(train, items=True) or 2**20
         width = int(np.clip(2 ** round(np.log2(max(n / 48, 1))), 16, 512))
-        out = copy.copy(self)
+        out: Any = copy.copy(self)
         out.hidden = self.hidden if self.hidden is not None else (width, width)
         out.hidden = (out.hidden,) if isinstance(out.hidden, int) else tuple(out.hidden)
         out.steps = self.steps if self.steps is not None else int(np.clip(8 * n**0.5, 100, 1600))
@@ -309,17 +310,15 @@ class CDK(CoEmbedding):
         if not parts:
             found = closing.unjudged(begin.pairs, self.seed, why_undivided(pairs), self.held_out)
         else:
-            offered = (
-                [] if _wide(pairs) else [_linear(train, parts, self.modes, self.share is True)]
-            )
-            found = closing.judged(begin.pairs, inside, stages.states(result), offered)
-            if found is None:
+            offered = [] if _wide(pairs) else [self._linear(train, parts)]
+            best = closing.judged(begin.pairs, inside, stages.states(result), offered)
+            if best is None:
                 linear = fit_linear(
                     pairs,
                     modes=self.modes,
                     ridge=None,
                     tied=self.share is True,
-                    scale=True,
+                    scale=self.scale,
                     seed=self.seed,
                     groups=groups,
                     judges=None if validation is None else parts,
@@ -336,6 +335,7 @@ class CDK(CoEmbedding):
                     "linear",
                     linear.ridge,
                 )
+            found = best
         for tower, inputs in zip((right, left), begin.maps, strict=False):
             tower.inputs = inputs.to(self.device)
         return found
@@ -368,12 +368,22 @@ class CDK(CoEmbedding):
         ]
         return out._restore(tensors, header, *sides)
 
+    def _linear(self, train: PairSampler, parts: list[Part]) -> Candidate:
+        """The linear solution that networks must beat."""
+        tied = self.share is True
+        rows = [ScaledRows(s) for s in scales(train, scale=self.scale, shared=tied)]
+        m = moments(train, *rows)
+        ridges = RIDGES[::2] if len(m.mean_f) > MANY_UNITS else RIDGES
+        solutions = canonical_path(m, ridges, modes=self.modes, tied=tied)
+        tests = [moments(p, *rows) for p, _ in parts]
+        return Candidate("linear", m, tests, solutions, rows_of(parts))
+
     def _nesting(self) -> str:
         if self.nesting is not None:
             return self.nesting
         return "sequential" if self.network == "disjoint" else "joint"
 
-    def _training(self, sized: CDK) -> Training:
+    def _training(self, sized: Any) -> Training:
         name, decay = self.optimizer, self.weight_decay
 
         def adamw(parameters: Iterable[Tensor], lr: float) -> Optimizer:
@@ -399,7 +409,7 @@ class CDK(CoEmbedding):
             settings[name] = value if value is None or isinstance(value, str) else str(value)
         return settings
 
-    def _summary(self, sized: CDK) -> dict[str, Any]:
+    def _summary(self, sized: Any) -> dict[str, Any]:
         """Settings that a resumed run must share."""
         settings = self._settings()
         for name in ("checkpoint", "resume", "progress", "polish", "device"):
@@ -423,14 +433,6 @@ def _wide(pairs: PairSampler) -> bool:
     if not isinstance(pairs, GivenPairs | ClassPairs):
         return True
     return max(side[:1].numel() for side in (pairs.x, pairs.y)) > LINEAR_COLUMNS
-
-
-def _linear(train: PairSampler, parts: list[Part], modes: int, tied: bool) -> Candidate:
-    rows = [ScaledRows(s) for s in scales(train, shared=tied)]
-    m = moments(train, *rows)
-    ridges = RIDGES[::2] if len(m.mean_f) > MANY_UNITS else RIDGES
-    solutions = canonical_path(m, ridges, modes=modes, tied=tied)
-    return Candidate("linear", m, [moments(p, *rows) for p, _ in parts], solutions, rows_of(parts))
 
 
 def _inside(part: PairSampler, begin: Prepared) -> PairSampler:

@@ -30,7 +30,7 @@ from schmidt.dependence.networks import Prepared
 from schmidt.dependence.ratios import Map, Ratios
 from schmidt.operators import checkpoint as checkpoints
 from schmidt.operators.fit import Fit
-from schmidt.operators.pairs import GivenPairs, PairSampler
+from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
 from schmidt.storage import read_json, read_tensors, write_tensors
 
 MANY_UNITS = 400
@@ -185,23 +185,24 @@ class Closing:
         ridge, solution = next(iter(self.solutions(whole, (ridge,)).items()))
         right, left = self.sides(whole, solution)
         ratios = Ratios.of([(pairs, right, left)], pairs)
+        train = in_sample(whole, solution)
+        values, notes, alarms = train.copy(), [], []
         if exact(pairs):
-            said = {"notes": [f"values are the law's own: {why}"]}
+            notes.append(f"values are the law's own: {why}")
+        elif held_out != 0 and isinstance(pairs, GivenPairs | ClassPairs):
+            values = np.zeros_like(train)
+            alarms.append(f"nothing was held out: {why}")
+            alarms.append("so the values are given as 0: there is no evidence for more")
         else:
             why = "held_out=0" if held_out == 0 else why
-            said = {
-                "alarms": [
-                    f"nothing was held out: {why}",
-                    "values are those of the rows that were fitted, which is too large",
-                ]
-            }
-        train = in_sample(whole, solution)
+            alarms.append(f"nothing was held out: {why}")
+            alarms.append("values are those of the rows that were fitted, which is too large")
         return Found(
             right,
             left,
+            values,
             train,
-            train.copy(),
-            certificate(self.modes, **said),
+            certificate(self.modes, notes=notes, alarms=alarms),
             ratios,
             "all steps of training",
             ridge if self.polish else None,

@@ -67,11 +67,12 @@ class Ratios:
             right = f(x).float().cpu()
             found.append((right, left.float(), other.float(), (at + before).int()))
             before += len(other)
-        return cls(*(torch.cat(side) for side in zip(*found, strict=True)))
+        rights, lefts, others, mates = (torch.cat(s) for s in zip(*found, strict=True))
+        return cls(rights, lefts, others, mates)
 
     def truncate(self, modes: int) -> Ratios:
-        cut = (side[:, :modes] for side in (self.f, self.g, self.other))
-        return Ratios(*cut, self.mates)
+        f, g, other = (side[:, :modes] for side in (self.f, self.g, self.other))
+        return Ratios(f, g, other, self.mates)
 
     def curve(self, modes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Knots in 1 + fᵀg and the logarithms of the ratio there, both increasing."""

@@ -118,7 +118,7 @@ def svd(
         settings |= {**found.settings, "completeness": proof.way}
         result = _result(given, kept, certificate, settings)
     if strict and not certificate.met:
-        raise ToleranceError(_unmet(rule, result.certificate), result)
+        raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
     return result
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import e, isfinite, pi
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ CONSTANTS = {"pi": pi, "e": e}
 def _pair(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
     """A function of two tensors that also takes a tensor and a number."""
 
-    def pair(a: Tensor | float, b: Tensor | float) -> Tensor:
+    def pair(a: Any, b: Any) -> Any:
         if isinstance(a, Interval) or isinstance(b, Interval):
             return function(interval(a), interval(b))  # type: ignore[arg-type]
         like = a if isinstance(a, Tensor) else b
@@ -113,7 +113,7 @@ class Formula:
         """Coefficients, ascending, if this is a polynomial of degree ≤ 60 in one coordinate."""
         with np.errstate(all="ignore"):
             try:
-                found = _at(self._part, IntervalPoints(Polynomial([0.0, 1.0])))  # type: ignore
+                found = _at(self._part, IntervalPoints(Polynomial([0.0, 1.0])))
             except Exception:
                 return None
         known = isinstance(found, Polynomial) and found.degree() <= 60
@@ -132,11 +132,12 @@ class Formula:
             raise ValueError(f"intervals of a line, but the formula has {self.dim} coordinates")
         with np.errstate(all="ignore"):
             x = Interval(low, high)
+            found: Any
             # Horner's scheme of a polynomial holds at infinity, where x⁴ − x² is ∞ − ∞
             if self._polynomial is not None:
                 found = polynomial(self._polynomial, x)
             else:
-                found = _at(self._part, IntervalPoints(x))  # type: ignore[arg-type]
+                found = _at(self._part, IntervalPoints(x))
         if not isinstance(found, Interval):
             found = Interval(float(found), float(found))
         return np.broadcast_to(found.low, low.shape), np.broadcast_to(found.high, low.shape)
@@ -163,7 +164,7 @@ def formula(text: str, dim: int) -> Formula:
     return Formula(text, dim)
 
 
-def _at(part: Part, points: Tensor) -> Tensor | float:
+def _at(part: Part, points: Any) -> Any:
     return part if isinstance(part, float) else part(points)
 
 

@@ -67,8 +67,7 @@ def advance(
             rest = (float(space.G.diagonal().real.sum()) - float(s.square().sum())) / space.size
             if converged(s, outside, max(rest, 0.0), accuracy) or space.full:
                 found = _triplets(space, x, accuracy)
-                good = accurate_ones(found, accuracy)
-                if bool(good.all()):
+                if bool(accurate_ones(found, accuracy).all()):
                     return found
             if space.full or due + space.block > largest < n:
                 found = _triplets(space, x, accuracy)

@@ -240,8 +240,8 @@ def certify(
         at = collocate(form, features, space.independent(points, generator), mix)
         count += len(at.values)
         # where functions have vanished to rounding an infinite V adds nothing
-        nothing = (at.values == 0) & ~at.images.isfinite()
-        error = at.images.masked_fill(nothing, 0.0) - at.values * values
+        empty = (at.values == 0) & ~at.images.isfinite()
+        error = at.images.masked_fill(empty, 0.0) - at.values * values
         gram.append((at.values.mH @ at.values).numpy())
         cross.append((at.values.mH @ error).numpy())
         square.append((error.abs() ** 2).sum(0).numpy())

@@ -193,6 +193,7 @@ class Piecewise(JetModule):
     low: Tensor
     high: Tensor
     coefficients: Tensor
+    derivative: Tensor
 
     def __init__(self, elements: Elements, coefficients: np.ndarray) -> None:
         super().__init__()
@@ -461,16 +462,16 @@ def _mesh(
         for i in np.flatnonzero(search):
             if low[i] in known or high[i] in known:
                 continue
-            at = _break(potential, low[i], high[i])
+            broken = _break(potential, float(low[i]), float(high[i]))
             least = 1e-3 * h[i]
-            if low[i] + least < at < high[i] - least:
-                known.add(at)
-                found.append((i, at))
+            if low[i] + least < broken < high[i] - least:
+                known.add(broken)
+                found.append((i, broken))
         done.append((low[~split], high[~split]))
         total += int((~split).sum())
         middle = (low + high) / 2
-        for i, at in found:
-            middle[i] = at
+        for i, broken in found:
+            middle[i] = broken
         low, middle, high, size0 = (q[split] for q in (low, middle, high, size0))
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
         size0 = np.concatenate([size0, size0])

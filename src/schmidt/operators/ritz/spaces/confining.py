@@ -218,5 +218,5 @@ def scalar_field(potential: Any, dim: int) -> Field:
             f"(7, {dim})"
         )
     if not numpy and not column and (isinstance(v, Tensor) or shape == ()):
-        return potential  # type: ignore[no-any-return]
+        return potential
     return ScalarField(potential, numpy=numpy or not isinstance(v, Tensor), column=column)

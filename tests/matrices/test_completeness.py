@@ -11,7 +11,8 @@ import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator
 
 from schmidt.matrices import NotConvergedError, svd
-from schmidt.matrices.completeness import Deflation, count_above
+from schmidt.matrices.completeness import Deflation
+from schmidt.matrices.inertia import count_above
 
 from .conftest import Planted
 

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import aslinearoperator, splu
 
 from schmidt.matrices import NotConvergedError, svd
 from schmidt.matrices.solvers import blocks as blocks_module
-from schmidt.matrices.solvers.blocks import Incremental
+from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.sources.source import Dense, Sparse
 
 from .conftest import Planted, values

@@ -14,7 +14,8 @@ from torch import Tensor
 from schmidt.arrays import refuse_masked
 from schmidt.matrices.sources.centred import Mapped, Shift, centred, slices, wanted
 from schmidt.matrices.sources.entries import frame_values, plain
-from schmidt.matrices.sources.source import Dense, Operator, Source, Sparse
+from schmidt.matrices.sources.operator import Operator
+from schmidt.matrices.sources.source import Dense, Source, Sparse
 
 READ = 2**26
 """Bytes, in double precision, up to which an array in a file is simply read."""

@@ -16,8 +16,8 @@ from schmidt.arrays import exact_arithmetic, refuse_masked
 from schmidt.certificate import Bound, Certificate
 from schmidt.linalg import fix_signs
 from schmidt.matrices.kinds import is_mapped, source_of
-from schmidt.matrices.solvers.blocks import Incremental
 from schmidt.matrices.solvers.choice import SOLVERS
+from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.krylov import power_iteration
 from schmidt.matrices.sources.centred import centred, column_means, slices
 from schmidt.matrices.sources.entries import plain, sound

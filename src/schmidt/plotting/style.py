@@ -42,7 +42,7 @@ def finish(figure: Figure, path: str | Path | None) -> Figure:
     return figure
 
 
-class Picture(Figure):
+class NotebookFigure(Figure):
     """A figure that notebooks display by itself, whether pyplot is loaded or not."""
 
     def _repr_png_(self) -> bytes:
@@ -53,7 +53,7 @@ class Picture(Figure):
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, inches."""
-    return Picture(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def mode_axis(axis: Axes, modes: int) -> None:

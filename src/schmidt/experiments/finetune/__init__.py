@@ -19,8 +19,8 @@ from schmidt.experiments.finetune.experiment import (
 )
 from schmidt.experiments.finetune.language import Language, Pretraining, pretrained, python_to_cpp
 from schmidt.experiments.finetune.methods import METHODS, TuningMethod, method
-from schmidt.experiments.finetune.report import Interval, difference, mean_score
-from schmidt.experiments.finetune.task import HeldOut, Network, Task, TuningSettings
+from schmidt.experiments.finetune.report import ConfidenceInterval, difference, mean_score
+from schmidt.experiments.finetune.task import Evaluation, Network, Task, TuningSettings
 from schmidt.experiments.finetune.training import TuningRun, train
 
 __all__ = [
@@ -28,8 +28,8 @@ __all__ = [
     "PLANS",
     "SEEDS",
     "Classification",
-    "HeldOut",
-    "Interval",
+    "ConfidenceInterval",
+    "Evaluation",
     "Language",
     "MissingExample",
     "Network",

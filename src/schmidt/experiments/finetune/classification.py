@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from schmidt.experiments.finetune.task import Batch, HeldOut, Network, Part, Task, shuffled
+from schmidt.experiments.finetune.task import Batch, Evaluation, Network, Part, Task, shuffled
 
 
 class MissingExample(RuntimeError):
@@ -236,12 +236,12 @@ class Classification(Task):
         return nn.functional.cross_entropy(_logits(network, batch), batch["labels"])
 
     @torch.no_grad()
-    def judge(self, network: Network, part: Part) -> HeldOut:
+    def judge(self, network: Network, part: Part) -> Evaluation:
         data = self.parts[part]
         chunks = [data[i : i + CHUNK] for i in range(0, len(data), CHUNK)]
         logits = torch.cat([_logits(network, chunk) for chunk in chunks])
         loss = nn.functional.cross_entropy(logits, data.labels)
-        return HeldOut((logits.argmax(1) == data.labels).double(), float(loss))
+        return Evaluation((logits.argmax(1) == data.labels).double(), float(loss))
 
     def sized(self, examples: int) -> Classification:
         train = self.parts["train"]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.experiments.finetune.classification import transformers
-from schmidt.experiments.finetune.task import Batch, HeldOut, Network, Part, Task, shuffled
+from schmidt.experiments.finetune.task import Batch, Evaluation, Network, Part, Task, shuffled
 
 VOCABULARY = 128
 """ASCII; other bytes become the last one."""
@@ -126,11 +126,11 @@ class Language(Task):
         return _losses(network.body, batch["input_ids"])[0].mean()
 
     @torch.no_grad()
-    def judge(self, network: Network, part: Part) -> HeldOut:
+    def judge(self, network: Network, part: Part) -> Evaluation:
         data = self.test if part == "test" else self.validation
         found = [_losses(network.body, data[i : i + CHUNK]) for i in range(0, len(data), CHUNK)]
         losses, right = (torch.cat(x) for x in zip(*found, strict=True))
-        return HeldOut(right.double().mean(1), float(losses.mean()))
+        return Evaluation(right.double().mean(1), float(losses.mean()))
 
     def sized(self, examples: int) -> Language:
         if not 1 <= examples <= len(self.train):

@@ -22,7 +22,7 @@ WIDE = 20.0
 
 
 @dataclass(frozen=True)
-class Look:
+class LineStyle:
     """How a method is drawn: numbers of a colour (0 is ink) and of a dash pattern."""
 
     colour: int = 0
@@ -35,7 +35,7 @@ class Curve:
 
     steps: Sequence[int]
     values: Sequence[float]
-    look: Look
+    look: LineStyle
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Dot:
     """A number per seed, and perhaps the interval of their mean."""
 
     values: Sequence[float]
-    look: Look
+    look: LineStyle
     interval: tuple[float, float] | None = None
 
 
@@ -106,7 +106,7 @@ def _dot(axis: Axes, row: int, dot: Dot) -> None:
 
 @styled
 def fine_tuning_sweep(
-    curves: Mapping[str, tuple[Sequence[float], Sequence[tuple[float, float, float]], Look]],
+    curves: Mapping[str, tuple[Sequence[float], Sequence[tuple[float, float, float]], LineStyle]],
     xlabel: str,
     ylabel: str,
 ) -> Figure:
@@ -141,22 +141,22 @@ def fine_tuning_sweep(
     return figure
 
 
-def _style(look: Look) -> tuple[str, object]:
+def _style(look: LineStyle) -> tuple[str, object]:
     return PALETTE[look.colour % len(PALETTE)], DASHES[look.dash % len(DASHES)]
 
 
 LOOKS = {
-    "full": Look(0, 0),
-    "lora": Look(1, 0),
-    "rslora": Look(1, 1),
-    "lora-plus": Look(1, 2),
-    "dora": Look(1, 3),
-    "lora-ga": Look(2, 0),
-    "pro-sgd": Look(3, 2),
-    "pro-efficient": Look(3, 3),
-    "pro-factored": Look(3, 0),
-    "pro-full": Look(3, 1),
-    "ga-pro": Look(4, 0),
+    "full": LineStyle(0, 0),
+    "lora": LineStyle(1, 0),
+    "rslora": LineStyle(1, 1),
+    "lora-plus": LineStyle(1, 2),
+    "dora": LineStyle(1, 3),
+    "lora-ga": LineStyle(2, 0),
+    "pro-sgd": LineStyle(3, 2),
+    "pro-efficient": LineStyle(3, 3),
+    "pro-factored": LineStyle(3, 0),
+    "pro-full": LineStyle(3, 1),
+    "ga-pro": LineStyle(4, 0),
 }
 TUNED_DASH = 4
 SMOOTHED = 9
@@ -210,14 +210,14 @@ def draw_finetuning(results: TuningResults, out: Path) -> list[Path]:
     return paths
 
 
-def _rows(results: TuningResults) -> list[tuple[str, Look, list[TuningRun]]]:
+def _rows(results: TuningResults) -> list[tuple[str, LineStyle, list[TuningRun]]]:
     found = []
     for title, _, runs in results.rows():
         if any(r.diverged for r in runs):
             continue
         look = LOOKS[runs[0].method.name]
         tuned = title.endswith("tuned")
-        found.append((title, Look(look.colour, TUNED_DASH) if tuned else look, runs))
+        found.append((title, LineStyle(look.colour, TUNED_DASH) if tuned else look, runs))
     return found
 
 
@@ -235,7 +235,7 @@ def _aligned(runs: Sequence[TuningRun]) -> list[float]:
 
 
 def _dots(
-    rows: list[tuple[str, Look, list[TuningRun]]], of: Callable[[TuningRun], float | None]
+    rows: list[tuple[str, LineStyle, list[TuningRun]]], of: Callable[[TuningRun], float | None]
 ) -> dict[str, Dot]:
     return {
         label: Dot([v for r in runs if (v := of(r)) is not None], look)
@@ -248,7 +248,7 @@ def _interval(runs: Sequence[TuningRun]) -> tuple[float, float]:
     return found.low, found.high
 
 
-def _sweep(by: dict[Any, list[TuningRun]], look: Look) -> Any:
+def _sweep(by: dict[Any, list[TuningRun]], look: LineStyle) -> Any:
     points = []
     for runs in by.values():
         s = mean_score([r.scores for r in runs])

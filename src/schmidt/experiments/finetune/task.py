@@ -74,7 +74,7 @@ class Network(nn.Module):
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class Evaluation:
     """A network on held-out examples.
 
     Attributes:
@@ -115,7 +115,7 @@ class Task(ABC):
         """The mean loss of a batch."""
 
     @abstractmethod
-    def judge(self, network: Network, part: Part) -> HeldOut:
+    def judge(self, network: Network, part: Part) -> Evaluation:
         """Scores and loss on held-out examples."""
 
     @abstractmethod

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from schmidt.linalg import orthonormalize
-from schmidt.matrices.solvers.krylov import Space
+from schmidt.matrices.solvers.krylov import KrylovSpace
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, accurate, polar
 from schmidt.matrices.sources.source import Source
 
@@ -96,7 +96,7 @@ def rayleigh_ritz(
     V = V @ turn
     products += V.shape[1]
     found = Triplets(left, s, V, None, None, products, settings or {})
-    space = Space.of(found, source, seed)
+    space = KrylovSpace.of(found, source, seed)
     # A^H u s - s^2 v is what leaves the space, and what of it stays inside besides
     inside = space.G - torch.diag(s.square()).to(space.G)
     out = torch.hypot(

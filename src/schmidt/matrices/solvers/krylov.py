@@ -48,11 +48,11 @@ def block_krylov(
     generator = torch.Generator().manual_seed(seed)
     b = min(block or block_size(rank), n)
     first = random_normal(n, b, source.empty(), generator)
-    return advance(Space(source, first, generator), rank, accuracy=accuracy, largest=largest)
+    return advance(KrylovSpace(source, first, generator), rank, accuracy=accuracy, largest=largest)
 
 
 def advance(
-    space: Space, rank: int, *, accuracy: float = 1e-6, largest: int | None = None
+    space: KrylovSpace, rank: int, *, accuracy: float = 1e-6, largest: int | None = None
 ) -> Triplets:
     """Grow a space until its leading ``rank`` triplets are accurate: see :func:`block_krylov`."""
     n = space.source.shape[1]
@@ -108,7 +108,7 @@ class Columns:
         return self._memory[:, : self.size]
 
 
-class Space:
+class KrylovSpace:
     """A block Krylov space of H = AᴴA that can go on: H V = V G + Q R Eᴴ.
 
     V (n, d) is orthonormal, Q (n, w) orthonormal and orthogonal to it, and E picks the columns of V
@@ -134,7 +134,7 @@ class Space:
         self._multiply(V)
 
     @classmethod
-    def of(cls, found: Triplets, source: Source, seed: int) -> Space:
+    def of(cls, found: Triplets, source: Source, seed: int) -> KrylovSpace:
         """The space of triplets with A v = s u, whoever found them."""
         space = cls.__new__(cls)
         space.source, space.generator = source, torch.Generator().manual_seed(seed)
@@ -223,7 +223,7 @@ def gram(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).eps ** (1 / 3))
 
 
-def _leading(space: Space, rank: int) -> tuple[Tensor, Tensor]:
+def _leading(space: KrylovSpace, rank: int) -> tuple[Tensor, Tensor]:
     """Leading singular values and right singular vectors (d, k) in the space, from its Gram matrix
     where that is exact enough."""
     values, x = space.ritz()
@@ -253,7 +253,7 @@ def converged(s: Tensor, outside: Tensor, rest: float, accuracy: float) -> bool:
     return bool((small | (s <= rounding) | (outside <= rounding * s)).all())
 
 
-def _triplets(space: Space, x: Tensor, accuracy: float) -> Triplets:
+def _triplets(space: KrylovSpace, x: Tensor, accuracy: float) -> Triplets:
     source, settings = space.source, _settings(space)
     if not space.images.all.shape[1]:
         return source.triplets(space.basis.all @ x, settings).of(space)
@@ -279,7 +279,7 @@ def _triplets(space: Space, x: Tensor, accuracy: float) -> Triplets:
     return Triplets(left, s, right, residuals, None, space.products, settings, 0.0, space)
 
 
-def _settings(space: Space) -> dict[str, object]:
+def _settings(space: KrylovSpace) -> dict[str, object]:
     return {
         "solver": space.name,
         "block": space.block,

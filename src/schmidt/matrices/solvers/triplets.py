@@ -15,7 +15,7 @@ from schmidt.matrices.sources.entries import double
 from schmidt.matrices.sources.source import Source
 
 if TYPE_CHECKING:
-    from schmidt.matrices.solvers.krylov import Space
+    from schmidt.matrices.solvers.krylov import KrylovSpace
 
 CHUNK = 4096
 """Rows of a tall matrix that are in double precision at a time, at least."""
@@ -58,7 +58,7 @@ class Triplets:
     products: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     noise: float = 0.0
-    space: Space | None = None
+    space: KrylovSpace | None = None
     dropped: float | None = None
 
     def truncate(self, rank: int) -> Triplets:
@@ -89,7 +89,7 @@ class Triplets:
             )
         return r
 
-    def of(self, space: Space) -> Triplets:
+    def of(self, space: KrylovSpace) -> Triplets:
         """The same, which come from that space."""
         return replace(self, space=space)
 

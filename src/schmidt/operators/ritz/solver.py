@@ -25,6 +25,7 @@ from schmidt.operators.ritz.collocation import (
     residuals,
     signed,
 )
+from schmidt.operators.ritz.elements import EndlessLineError, LineError
 from schmidt.operators.ritz.index import at_most_below
 from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.search import Search, Trial, work
@@ -298,8 +299,8 @@ def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
                 on_the_line(scalar_field(base.potential, 1)), count, kinetic=base.kinetic
             )
         )
-    except line.LineError as error:
-        return Index(SOMEWHERE, alarms=() if isinstance(error, line.EndlessLineError) else (
+    except LineError as error:
+        return Index(SOMEWHERE, alarms=() if isinstance(error, EndlessLineError) else (
             f"a count on the line finds fewer states: {error}",))  # fmt: skip
     there = int((known.energies < energy).sum())
     if there > count:

@@ -13,6 +13,7 @@ from torch import Tensor
 from schmidt.operators.measures import Points
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz import line
+from schmidt.operators.ritz.elements import EndlessLineError
 from schmidt.operators.ritz.spaces.euclidean import CoulombSpace, EuclideanSpace
 from schmidt.operators.ritz.spaces.space import Space
 from schmidt.operators.ritz.weyl import EndlessError, region
@@ -47,7 +48,7 @@ def confining(
     if dim == 1:
         try:
             return LineSpace(potential, modes, kinetic=kinetic, extent=extent)
-        except line.EndlessLineError as endless:
+        except EndlessLineError as endless:
             try:  # a well from which states leak out, perhaps
                 found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
             except EndlessError:

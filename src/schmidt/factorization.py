@@ -56,7 +56,7 @@ class Factorization:
     @property
     def error(self) -> Bound | None:
         """What is known about ‖T − approximation‖_F, or None."""
-        known = self.certificate if isinstance(self.certificate, Certificate) else None
+        known = self.certificate
         return known["frobenius"] if known is not None and "frobenius" in known else None
 
     def __iter__(self) -> Iterator[Any]:
@@ -74,7 +74,7 @@ class Factorization:
         check({"rank": Number(1, self.rank, whole=True)}, rank=rank)
         left = _cut("left", self.left, rank)
         right = left if self.right is self.left else _cut("right", self.right, rank)
-        known = self.certificate if isinstance(self.certificate, Certificate) else None
+        known = self.certificate
         if known is not None and rank < self.rank:
             bounds = _after_truncation(known, _numbers(self.values), rank, _eps(self.values))
             known = known.truncate(rank, bounds, f"rank {rank}", known.met)
@@ -331,7 +331,7 @@ def _save(
             raise TypeError(f"cannot save {name}: a function must be a torch.nn.Module")
         else:
             tensors[name] = tensor(side)
-    known = result.certificate if isinstance(result.certificate, Certificate) else None
+    known = result.certificate
     about = {
         "kind": f"schmidt.{type(result).__name__}",
         "numpy": str(isinstance(result.values, np.ndarray)),

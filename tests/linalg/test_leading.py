@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
-from schmidt.linalg import leading, span, whitener
+from schmidt.linalg import leading, leading_eigenpairs, orthogonal, span, whitener
 
 
 def planted(
@@ -22,7 +23,7 @@ def planted(
 
 
 @pytest.mark.parametrize("complex_", [False, True])
-@pytest.mark.parametrize("method", ["auto", "lapack", "gram", "projection"])
+@pytest.mark.parametrize("method", ["auto", "lapack", "gram", "krylov", "projection"])
 @pytest.mark.parametrize("shape", [(90, 40), (40, 90), (3, 3)])
 def test_ways_agree(
     shape: tuple[int, int], method: str, complex_: bool, rng: np.random.Generator
@@ -35,6 +36,37 @@ def test_ways_agree(
     assert float(rest) == pytest.approx(s[3] if len(s) > 3 else 0.0, abs=1e-8)
     for side in (U, V):
         assert torch.allclose(side.mH @ side, torch.eye(3, dtype=A.dtype), atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(700, 650), (650, 700)])
+def test_krylov_agrees_with_lapack(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    A = torch.from_numpy(rng.standard_normal(shape))
+    for one, other in zip(leading(A, 4, method="krylov"), leading(A, 4), strict=True):
+        assert torch.allclose(one, other, atol=1e-9)
+    H = A[:650, :650] + A[:650, :650].T
+    values, vectors = leading_eigenpairs(H, 4)
+    exact = torch.linalg.eigvalsh(H)
+    assert torch.allclose(values, exact[exact.abs().argsort(descending=True)[:4]])
+    assert torch.allclose(H @ vectors, vectors * values, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(60, 30), (30, 60)])
+def test_sparse_by_gram(shape: tuple[int, int], rng: np.random.Generator) -> None:
+    A = scipy.sparse.random_array(shape, density=0.3, rng=rng, format="csr")
+    for one, other in zip(
+        leading(A, 5, method="gram"), leading(torch.from_numpy(A.toarray()), 5), strict=True
+    ):
+        assert torch.allclose(one, other, atol=1e-10)
+    with pytest.raises(ValueError, match="gram"):
+        leading(A, 5)
+
+
+def test_orthogonal_is_unique(generator: torch.Generator) -> None:
+    Z = torch.randn(9, 4, dtype=torch.complex128, generator=generator)
+    R = orthogonal(Z).mH @ Z
+    assert torch.allclose(R.tril(-1), torch.zeros_like(R), atol=1e-14)
+    assert bool((R.diagonal().real > 0).all())
+    assert float(R.diagonal().imag.abs().max()) < 1e-14
 
 
 def test_refusals() -> None:

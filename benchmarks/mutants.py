@@ -1,13 +1,13 @@
 """How many small mistakes the tests notice: mutants of the files that prove things.
 
 ``pip install cosmic-ray coverage``, then ``python benchmarks/mutants.py [target …] [--sample 150]
-[--seed 0]``; ``--named`` tries the mistakes of ``mutations.NAMED`` instead, each of which a law must
-catch. cosmic-ray proposes one operator, number, comparison or branch at a time. Per target the tests
-run once under coverage; a mutant is then shown only to the tests that reach its line, quickest
-first, in a child forked from a process that has the heavy libraries loaded. It is never written
-anywhere: the child imports its text in place of the file's. Limits are processor seconds, so that a
-busy machine gives the same answer. Prints the diffs of survivors and a table (aim: below 5 %).
-Mutants that no test can notice are listed with the reason in ``mutations.EQUIVALENT``.
+[--seed 0]``; ``--named`` tries the mistakes of ``mutations.NAMED`` instead, each of which a law
+must catch. cosmic-ray proposes one operator, number, comparison or branch at a time. Per target the
+tests run once under coverage; a mutant is then shown only to the tests that reach its line,
+quickest first, in a child forked from a process that has the heavy libraries loaded. It is never
+written anywhere: the child imports its text in place of the file's. Limits are processor seconds,
+so that a busy machine gives the same answer. Prints the diffs of survivors and a table (aim: below
+5 %). Mutants that no test can notice are listed with the reason in ``mutations.EQUIVALENT``.
 """
 
 from __future__ import annotations
@@ -253,8 +253,8 @@ def proposals(path: str) -> list[tuple[str, int, int]]:
 
 
 def _diff(before: str, after: str, path: str) -> str:
-    lines = difflib.unified_diff(
-        before.splitlines(), after.splitlines(), path, "", n=1, lineterm=""
+    a, b = before.splitlines(), after.splitlines()
+    return "\n".join(difflib.unified_diff(a, b, path, "", n=1, lineterm=""))
     )
     return "\n".join(lines)
 
@@ -337,7 +337,7 @@ def main() -> None:
     parser.add_argument("--named", action="store_true", help="the mistakes that have names")
     parser.add_argument("--sample", type=int, default=150, help="mutants of each target")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=float, default=15.0, help="seconds of tests per mutant")
+    parser.add_argument("--limit", type=float, default=5.0, help="seconds of tests per mutant")
     options = parser.parse_args()
     os.chdir(ROOT)
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

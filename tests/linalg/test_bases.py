@@ -83,7 +83,7 @@ def test_single_precision_is_orthonormal_too(
 def test_no_more_work_than_needed(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One pass for what is nearly orthonormal, two for what is not, Householder where κ is large."""
+    """One pass for what is nearly orthonormal, two for others, Householder for a large κ."""
     work = []
     cholesky, qr = bases._cholesky, torch.linalg.qr
     monkeypatch.setattr(bases, "_cholesky", lambda G: work.append("pass") or cholesky(G))

@@ -255,8 +255,6 @@ def proposals(path: str) -> list[tuple[str, int, int]]:
 def _diff(before: str, after: str, path: str) -> str:
     a, b = before.splitlines(), after.splitlines()
     return "\n".join(difflib.unified_diff(a, b, path, "", n=1, lineterm=""))
-    )
-    return "\n".join(lines)
 
 
 def _equivalent(target: str, diff: str) -> bool:

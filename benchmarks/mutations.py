@@ -7,12 +7,11 @@ TARGETS: dict[str, tuple[str, str]] = {
     "certificate": ("src/schmidt/certificate.py", "tests/test_certificate.py"),
     "certify": (
         "src/schmidt/matrices/certify.py",
-        "tests/matrices/test_rounding.py tests/matrices/test_svd.py "
-        "tests/matrices/test_completeness.py",
+        "tests/matrices/test_certify.py tests/matrices/test_rounding.py",
     ),
     "completeness": (
         "src/schmidt/matrices/completeness.py",
-        "tests/matrices/test_completeness.py tests/matrices/test_svd.py",
+        "tests/matrices/test_certify.py tests/matrices/test_completeness.py",
     ),
     "bounds": (
         "src/schmidt/operators/ritz/certify.py",
@@ -26,7 +25,7 @@ TARGETS: dict[str, tuple[str, str]] = {
     "tangent": ("src/schmidt/adapters/tangent.py", "tests/adapters/test_tangent.py"),
     "soft-impute": (
         "src/schmidt/completion/soft_impute.py src/schmidt/completion/path.py",
-        "tests/completion/test_soft_impute.py tests/completion/test_estimator.py",
+        "tests/completion/test_soft_impute.py tests/completion/test_path.py",
     ),
     "linalg": (
         "src/schmidt/linalg/bases.py src/schmidt/linalg/leading.py src/schmidt/linalg/signs.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -96,3 +98,77 @@ def test_whitened_rows_have_covariance_one(
     assert torch.allclose(W.T @ rows.T @ rows @ W, torch.eye(5).double(), atol=1e-10)
     with pytest.raises(ValueError, match="zero"):
         whitener(torch.zeros(4, 3), 2)
+
+
+class TestWays:
+    """Each method goes its own way, and "auto" the one that is quickest."""
+
+    @pytest.fixture
+    def way(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        seen: list[str] = []
+        module = sys.modules["schmidt.linalg.leading"]
+        for name in ("_gram", "_projection"):
+            kept = getattr(module, name)
+            monkeypatch.setattr(
+                module, name, lambda *a, kept=kept, name=name: seen.append(name) or kept(*a)
+            )
+        monkeypatch.setattr(module, "EXACT", 60)
+        return seen
+
+    def test_every_method_is_what_it_says(self, way: list[str]) -> None:
+        A = torch.eye(50, 45).double()
+        for method in ("lapack", "gram", "projection", "auto"):
+            leading(A, 2, method=method)
+        assert way == ["_gram", "_projection"]
+
+    @pytest.mark.parametrize(
+        ("small", "rank", "projected"),
+        [(60, 1, False), (61, 1, True), (84, 3, True), (83, 3, False)],
+    )
+    def test_auto(self, small: int, rank: int, projected: bool, way: list[str]) -> None:
+        """Beyond EXACT, for 2k + 8 columns of at most a sixth of the smaller side."""
+        leading(torch.eye(small, 100).double(), rank)
+        leading(torch.eye(100, small).double(), rank)
+        assert way == ["_projection"] * 2 * projected
+
+    def test_a_block_that_is_everything_is_no_projection(self, way: list[str]) -> None:
+        leading(torch.eye(16, 20).double(), 4, method="projection")
+        assert not way
+        leading(torch.eye(17, 20).double(), 4, method="projection")
+        assert way
+
+    def test_many_triplets_of_a_slow_decay(self, rng: np.random.Generator) -> None:
+        s = 0.93 ** np.arange(90)
+        U, found, V = leading(planted(120, 90, s, False, rng), 20, method="projection")
+        np.testing.assert_allclose(found, s[:20], rtol=1e-6)
+        assert U.shape == (120, 20)
+        assert V.shape == (90, 20)
+
+    def test_gram_matrices_are_of_the_smaller_side(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sizes: list[int] = []
+        eigh = torch.linalg.eigh
+        monkeypatch.setattr(torch.linalg, "eigh", lambda a: sizes.append(len(a)) or eigh(a))
+        for shape in ((30, 4), (4, 30), (5, 5)):
+            leading(torch.ones(shape).double(), 1, method="gram")
+            whitener(torch.ones(shape).double(), 1)
+        assert sizes == [4, 4, 4, 4, 5, 5]
+
+    def test_low_precision_is_raised_and_comes_back_as_single(self) -> None:
+        found = leading(torch.eye(6, dtype=torch.float16), 2)
+        assert all(a.dtype == torch.float32 for a in found)
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_whitening_is_damped_by_the_mean_and_cut_by_the_largest(
+    wide: bool, rng: np.random.Generator
+) -> None:
+    s = np.array([4.0, 2.0, 1.0, 1e-2])
+    rows = planted(*((9, 20) if wide else (20, 9)), s, False, rng)
+    assert whitener(rows, 9).shape[1] == 4  # no more than there are
+    assert whitener(rows, 9, cut=0.9 * 1e-4 / 16).shape[1] == 4
+    assert whitener(rows, 9, cut=1.1 * 1e-4 / 16).shape[1] == 3
+    assert whitener(rows, 9, cut=0.06).shape[1] == 3
+    assert whitener(rows, 9, cut=0.07).shape[1] == 2
+    W = whitener(rows, 2, damping=0.5)
+    norms = np.sort(np.linalg.norm(W, axis=0))
+    np.testing.assert_allclose(norms, (np.array([16.0, 4.0]) + 0.5 * 10) ** -0.5, rtol=1e-9)

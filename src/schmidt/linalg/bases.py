@@ -60,7 +60,10 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
     """
     # columns of one size, so that small ones are not taken for the rounding of large ones
     size = torch.linalg.vector_norm(Z, dim=0)
-    size = torch.where(size > 0, size, torch.ones_like(size))
+    least = 1e3 * torch.finfo(Z.dtype).tiny ** 0.5
+    if not bool(((size > least) & (size < 1 / least)).all()):  # squares under- or overflow
+        size = Z.abs().amax(0)
+        size = torch.where(size > 0, size, torch.ones_like(size))
     Z = Z / size
     C = V.mH @ Z
     Z = Z - V @ C

@@ -72,7 +72,7 @@ class Bound:
         surely = f" (fails with probability {self.failure:g})" if self.failure else ""
         if self.per_mode:
             return f"{self._each()}{surely}"
-        if self.low == self.high or f"{self.low:.6g}" == f"{self.high:.6g}":
+        if f"{self.low:.6g}" == f"{self.high:.6g}":
             return f"{self.high:.6g}{surely}"
         if self.low in (-math.inf, 0.0):
             return f"≤ {self.high:.4g}{surely}"
@@ -131,7 +131,7 @@ class Certificate:
     asked: str = ""
     notes: Sequence[str] = ()
     estimates: Mapping[str, Any] = field(default_factory=dict)
-    failure: float = -1.0
+    failure: float = 0.0
     allowed: float = FAILURE
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ LINKS = re.compile(r"\]\(([^)\s]+)\)")
 SMALL = 1e-3
 """Numbers below are errors and bounds: what counts is their size."""
 ALIKE = 0.02
-"""Others agree to 2 %, or to one unit of their last decimal; counts of one or two digits exactly."""
+"""Others agree to 2 %, or to one unit of the last decimal; counts below 100 exactly."""
 SECONDS = 300
 
 

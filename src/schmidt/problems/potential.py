@@ -13,7 +13,7 @@ from schmidt.operators.ritz import FeatureChoice, LineSpace, Space, confining
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
-from schmidt.problems.problem import Problem, trunk
+from schmidt.problems.problem import Problem, signed, trunk
 
 MODES = 6
 
@@ -67,7 +67,7 @@ def potential(
 
     return Problem(
         name="potential",
-        summary=f"T = {'' if kinetic == 1 else f'{kinetic:g} '}∇² − V + {shift:.4g}, V = {text}",
+        summary=f"T = {'' if kinetic == 1 else f'{kinetic:g} '}∇² − V {signed(shift)}, V = {text}",
         form=Schrodinger(field, space.measure(), kinetic=kinetic) + shift,
         modes=modes,
         network=network,

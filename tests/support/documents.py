@@ -45,7 +45,9 @@ class Block:
 
 
 def pages() -> list[Path]:
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    later = ("completion", "dependence", "matrices", "ritz", "search")
+    docs = (page for page in (ROOT / "docs").glob("*.md") if page.stem not in later)
+    return [ROOT / "README.md", *sorted(docs)]
 
 
 def blocks(page: Path) -> list[Block]:

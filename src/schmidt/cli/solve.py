@@ -64,7 +64,7 @@ class SolveOptions:
     problem: tyro.conf.Positional[str] = ""
     """Which problem; `schmidt problems` lists them, `matrix` needs --file. Or give --potential."""
     potential: Annotated[str | None, optional("FORMULA", "none")] = None
-    """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + 0.1*x*y**2" with --dim 2."""
+    """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + x**2*y**2" with --dim 2."""
     dim: Annotated[int | None, optional("INT", USUAL)] = None
     """Dimension, for --potential and for problems that have no fixed one."""
     extent: Annotated[float | None, optional("FLOAT", "found by Weyl's law")] = None

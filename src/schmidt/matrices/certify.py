@@ -206,7 +206,7 @@ def _frobenius(
     if left > SURE * uncertain:
         value = math.sqrt(left)
         return Bound.around(value, uncertain / value)
-    if source.structure != "dense":
+    if not source.structure.at_hand:
         return None
     A, total = source.dense(), 0.0
     scaled = kept.values[:, None] * kept.right.mH

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from schmidt.certificate import Certificate
 from schmidt.linalg import Span, span
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Exact, Function, Jet
@@ -41,6 +42,15 @@ class InSpan:
     mix_g: Tensor
     cut: float
     score: float
+
+    @property
+    def certificate(self) -> Certificate:
+        """What the span lacks is not known: nothing is proven."""
+        return Certificate(
+            asked=f"{len(self.values)} modes",
+            notes=["the best within a span: what lies outside is not bounded"],
+            estimates={"score": self.score, "cut": self.cut},
+        )
 
 
 @dataclass(frozen=True)

@@ -205,7 +205,8 @@ class _Plain(ast.NodeTransformer):
         node.returns = None
         names = node.args
         names.args = [*names.posonlyargs, *names.args, *names.kwonlyargs]
-        names.posonlyargs, names.kwonlyargs = [], []  # a star or a stroke among them
+        names.defaults = [d for d in (*names.defaults, *names.kw_defaults) if d is not None]
+        names.posonlyargs, names.kwonlyargs, names.kw_defaults = [], [], []  # a star, a stroke
         self.generic_visit(node)
         return node
 

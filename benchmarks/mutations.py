@@ -205,7 +205,21 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
         ('method == "auto"', 'method <= "auto"', "it is the first of the names"),
         ("dtype).eps / 2.2e-16", "eps ", "caution, as above, in single precision"),
     ),
+    "bounds": (
+        ("if width > max(", "if width >= max(", "two numbers that differ by rounding"),
+        ("min(above, below) > float", "min(above, below) >= float", "as above"),
+        ("if not gap > together", "if not gap >= together", "as above"),
+        ("group.stop == len(values)", "group.stop >= len(values)", "it is never more"),
+    ),
+    "spectrum": (
+        ("len(norm) - len(positive)", "len(norm) * len(positive)", "slices end where rows do"),
+        ("form.sample(2,", "form.sample( ", "only shapes are looked at"),
+        ("if len(x) > 1 else", "if len(x) != 1 else", "there is a point at least"),
+        ("and x.ndim == 1", "and x.ndim <= 1", "a single number is no list of points"),
+        ("jet.streams.ndim == 4", "jet.streams.ndim >= 4", "there are no more axes"),
+    ),
     "certificate": (
+        ("np.ndim(value) == 0", "np.ndim(value) <= 0", "there is no number of axes below"),
         ("factor >= 0", "factor > 0", "zero times both ends is zero"),
         ("-1.0), ", "- 2.0)", "a multiple of infinity"),
         ('("high", 1.0)', '("high", 2.0)', "a multiple of infinity"),

@@ -10,7 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.linalg import fix_signs
-from schmidt.operators import Form, Functions, Indices, Matrix, Sample, inner, spectrum
+from schmidt.operators import (
+    Distribution,
+    Form,
+    Functions,
+    Gaussian,
+    Indices,
+    Kernel,
+    Matrix,
+    Sample,
+    inner,
+    spectrum,
+)
 from schmidt.operators.jet import Derivatives, Exact
 
 module = import_module("schmidt.operators.spectrum")
@@ -269,3 +280,54 @@ def test_only_what_is_measurably_not_self_adjoint_is_refused(rng: np.random.Gene
     assert refused(A - A.T + 0.1 * np.eye(SIZE))
     with pytest.raises(module.NotSelfAdjointError, match="different spaces"):
         module.require_self_adjoint(Matrix(A[:5]), F, Exact(), **settings)  # type: ignore
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("scale", [1e-3, 1.0])
+@pytest.mark.parametrize("odd", [False, True])
+def test_plane_waves_show_an_asymmetry_that_one_function_cannot(
+    odd: bool, scale: float, outputs: int
+) -> None:
+    """⟨p|Tp⟩ of a single function is a number, which is always symmetric."""
+
+    def kernel(y: Tensor, x: Tensor) -> Tensor:
+        apart = (y[:, None] - x) / scale
+        value = (-apart.square().sum(-1)).exp()
+        return value * apart[..., 0] if odd else value
+
+    def even(x: Tensor) -> Tensor:
+        value = (-(x / scale).square().sum(1, keepdim=True)).exp()
+        return value if outputs == 1 else torch.stack([value, 2 * value], 2)
+
+    law = Distribution(Gaussian(scale, 2))
+    found, surely = module.asymmetry(
+        Kernel(kernel, law, law), even, Exact(), n=200, batches=20, dtype=torch.float64
+    )
+    assert (found > 0.5) == odd
+    assert (surely > 4) == odd
+
+
+def test_functions_of_several_outputs_have_signs_too(rng: np.random.Generator) -> None:
+    """The first of half the largest, over points and outputs in this order."""
+    F = torch.from_numpy(rng.standard_normal((6, 2, 2)))
+    A = torch.from_numpy(np.kron(symmetric(rng, np.linspace(3, 1, 6)), np.eye(2)))
+    found = spectrum(Matrix(A, block=2), Table(F))
+    V = torch.einsum("bio,il->bol", F, found.mix_f).reshape(12, 2)
+    np.testing.assert_allclose(fix_signs(V), 1)
+    np.testing.assert_allclose(V.T @ V, np.eye(2), atol=1e-12)
+    own = torch.einsum("bio,il->bol", F, found.own_f).reshape(12, 2)
+    np.testing.assert_allclose(fix_signs(own), 1)
+
+
+def test_networks_that_mix_by_themselves_are_asked_for_values_only() -> None:
+    asked: list[int] = []
+
+    class Mixing(nn.Module):
+        def mixed(self, x: Tensor, order: int, mix: Tensor) -> object:
+            asked.append(order)
+            return type("Jet", (), {"value": x @ torch.ones(1, 3).to(x) @ mix})
+
+    mix = torch.eye(3, dtype=torch.float64)[:, :2]
+    x = torch.ones(4, 1, dtype=torch.float64)
+    torch.testing.assert_close(Functions(Mixing(), mix)(x), torch.ones(4, 2).double())
+    assert asked == [0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from schmidt.operators.measures import Points
+from schmidt.operators.ritz import certify as module
 from schmidt.operators.ritz.certify import (
     NOISE,
     Evidence,
@@ -62,7 +65,7 @@ def test_a_shift_is_the_size_of_its_hermitian_part_and_its_noise(rng: np.random.
 
 def test_residuals_may_grow_threefold() -> None:
     values = np.array([4.0, -2.0, 1.0])
-    before = torch.tensor([1e-3, 1e-3, 0.0]).double()
+    before = torch.tensor([1e-3, 1e-3, 0.0], dtype=torch.float64)
     assert _growth(values, np.array([2.9e-3, 2.9e-3, 3.9e-9]), before, 3) == []
     (alarm,) = _growth(values, np.array([1e-3, 3.1e-3, 4.1e-9]), before, 3)
     assert "modes 2, 3" in alarm
@@ -211,3 +214,116 @@ def test_functions_that_are_not_the_integrals_of_their_gradients(
     assert bool(found) == (height > 0.01)
     if found:
         assert found[0].startswith("functions 3 are" if complex_ else "functions 1 are")
+
+
+class Replicates:
+    """In place of collocation: values and images of functions at points, as they are wanted."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, values: Tensor, images: Tensor) -> None:
+        self.at = SimpleNamespace(values=values, images=images)
+        patch.setattr(module, "collocate", lambda *_: self.at)
+        self.space = SimpleNamespace(independent=lambda n, generator: torch.randn(n))
+
+    def __call__(
+        self, mu: list[float], modes: int, self_adjoint: bool = True, **more: object
+    ) -> Evidence:
+        form = SimpleNamespace(self_adjoint=self_adjoint, offset=more.pop("offset", 0.0))
+        eye = torch.eye(len(mu), dtype=torch.float64)
+        settings = {"points": 20, "seed": 0} | more
+        return module.certify(
+            form, self.space, None, torch.tensor(mu, dtype=torch.float64), eye, modes, **settings
+        )  # type: ignore
+
+
+def planted(residuals: list[float]) -> tuple[Tensor, Tensor]:
+    """Orthonormal functions, and directions beside them of given sizes."""
+    q = torch.linalg.qr(torch.randn(20, 2 * len(residuals), dtype=torch.float64))[0]
+    half = len(residuals)
+    return q[:, :half], q[:, half:] * torch.tensor(residuals, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 1e3])
+def test_evidence_is_what_points_say(
+    scale: float, offset: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mu, size = [9.0, 5.0, 5.0 - 1e-9, 1.0], [1e-3, 2e-3, 2e-3, 1e-1]
+    values, error = planted(size)
+    images = values * torch.tensor(mu, dtype=torch.float64) + error
+    found = Replicates(monkeypatch, scale * values, scale * images)(mu, 3, offset=offset)
+    rounding = module.ROUNDING * (9 + offset)
+    np.testing.assert_allclose(found.residual, size[:3], rtol=1e-9)
+    np.testing.assert_allclose(found.radius, np.array(size[:3]) + rounding, rtol=1e-9)
+    assert found.groups == [slice(0, 1), slice(1, 3)]
+    np.testing.assert_allclose(found.gap, [4 - 2e-3, 3.9 - 1e-9 - 0, 3.9], atol=2e-3)
+    quadratic = [1e-6 / found.gap[0], *[8e-6 / found.gap[1]] * 2]
+    np.testing.assert_allclose(found.estimate, np.array(quadratic) + rounding, rtol=1e-3)
+    assert found.overlap < 1e-12
+    assert found.points == 16 * 20
+    assert found.alarms == []
+    assert found.every is not None
+    assert len(found.every[0]) == 4
+
+
+def test_a_rayleigh_quotient_that_is_off_moves_the_estimate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, _ = planted([1.0, 1.0])
+    mu = torch.tensor([9.0, 5.0], dtype=torch.float64)
+    images = values * (mu + torch.tensor([1e-4, 0.0]))
+    found = Replicates(monkeypatch, values, images)([9.0, 5.0], 1)
+    assert found.residual[0] == pytest.approx(1e-4)
+    assert found.estimate[0] == pytest.approx(1e-4)  # linear: quadratic and shift would be more
+    mixed = values.clone()
+    mixed[:, 1] = 0.6 * values[:, 0] + 0.8 * values[:, 1]
+    loud = Replicates(monkeypatch, 7 * mixed, 7 * mixed * mu)([9.0, 5.0], 2)
+    assert loud.overlap == pytest.approx(0.6)
+    assert "overlap by 60.0%" in loud.alarms[0]
+
+
+def test_only_functions_that_have_vanished_may_meet_an_infinite_potential(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, error = planted([1e-3, 1e-3])
+    mu = [9.0, 5.0]
+    values[3, 0], values[4, 0], error[3, 0], error[4, 0] = 0.0, 0.0, 0.0, 0.25
+    images = values * torch.tensor(mu, dtype=torch.float64) + error
+    exact = float(error[:, 0].norm() / values[:, 0].norm())
+    plain = Replicates(monkeypatch, values, images)(mu, 1)
+    assert plain.residual[0] == pytest.approx(exact)  # an image where the function is zero counts
+    for bad in (np.inf, np.nan):
+        images[3, 0] = bad
+        assert Replicates(monkeypatch, values, images)(mu, 1).residual[0] == pytest.approx(exact)
+    images[5, 0] = np.inf
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        Replicates(monkeypatch, values, images)(mu, 1)
+
+
+def test_the_edge_of_a_continuous_spectrum_is_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, error = planted([1e-3, 1e-3])
+    mu = [9.0, 5.0]
+    make = Replicates(monkeypatch, values, values * torch.tensor(mu, dtype=torch.float64) + error)
+    assert np.isnan(make(mu, 2).gap[1])
+    assert make(mu, 2, edge=3.0).gap[1] == pytest.approx(2.0)
+    found = make(mu, 2, edge=3.0).every
+    assert found is not None
+    np.testing.assert_allclose(found[0], [9.0, 5.0, 3.0])
+    assert found[1][2] == pytest.approx(module.ROUNDING * 9)
+
+
+def test_without_self_adjointness_a_residual_times_its_condition_is_an_alarm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values, error = planted([0.1, 0.1])
+    mu = [9.0, 5.0]
+    make = Replicates(monkeypatch, values, values * torch.tensor(mu, dtype=torch.float64) + error)
+    assert make(mu, 2, False).alarms == []
+    loud = make(mu, 2, False, condition=np.array([1.0, 11.0, 3.0]))
+    assert len(loud.alarms) == 1
+    assert "modes 2 are not resolved" in loud.alarms[0]
+    assert np.isnan(loud.gap).all()
+    assert loud.groups == [slice(0, 1), slice(1, 2)]
+    np.testing.assert_array_equal(loud.condition, [1.0, 11.0])
+    grown = make(mu, 2, False, expected=torch.tensor([0.1, 1e-3], dtype=torch.float64))
+    assert "residuals of modes 2 are more than three" in grown.alarms[0]
+    assert make(mu, 2, expected=torch.tensor([0.1, 1e-3], dtype=torch.float64)).alarms

@@ -38,10 +38,11 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path):
-    np.save(tmp_path / "A<b>.npy", np.diag([3.0, 2.0, 1.0]))
+    file = tmp_path / "A<b>.npy"
+    np.save(file, np.diag([3.0, 2.0, 1.0]))
     for rank in (1, 2):
         out = tmp_path / "all" / f"rank{rank}"
-        assert main(["svd", str(tmp_path / "A<b>.npy"), "--rank", str(rank), "--out", str(out)]) == 0
+        assert main(["svd", str(file), "--rank", str(rank), "--out", str(out)]) == 0
     return tmp_path / "all"
 
 

@@ -93,13 +93,13 @@ def _run(given: list[str]) -> int:
         raise ValueError(f"unknown command {name!r}{near}; `schmidt --help` lists them")
     from schmidt.report.terminal import session
 
-    call = _parsed(name, _joined(rest))
+    call = parsed(name, rest)
     with session():
         return int(call() or 0)
 
 
-def _parsed(name: str, given: list[str]) -> Callable[[], Any]:
-    """The command with its options; what cannot be understood is one line."""
+def parsed(name: str, given: Sequence[str]) -> Callable[[], Any]:
+    """The command with its options, to be called; what cannot be understood is one line."""
     import tyro
 
     command, said = load(name), io.StringIO()
@@ -110,7 +110,7 @@ def _parsed(name: str, given: list[str]) -> Callable[[], Any]:
 
     try:
         with redirect_stderr(said):
-            call: Callable[[], Any] = tyro.cli(bound, prog=f"schmidt {name}", args=given)
+            call: Callable[[], Any] = tyro.cli(bound, prog=f"schmidt {name}", args=_joined(given))
     except SystemExit as stop:
         if not stop.code:
             raise

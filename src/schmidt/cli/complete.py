@@ -16,9 +16,9 @@ from rich.markup import escape
 
 from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.parameters import Number, check
+from schmidt.parameters import SEED, Number
 from schmidt.report import console_table
-from schmidt.report.terminal import claim, optional
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 
@@ -32,6 +32,15 @@ NAMES = {
     "variational": "variational Bayes",
     "soft-impute": "softImpute, first terms",
     "fixed-rank": "fixed rank",
+}
+
+
+FLAGS = {
+    "--penalty": Number(0),
+    "--rank": Number(1, whole=True),
+    "--validation": Number(0, 1, open="both"),
+    "--top": Number(1, whole=True),
+    "--seed": SEED,
 }
 
 
@@ -84,10 +93,12 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     what is best on held-out ratings is taken. Prints the held-out error beside that of the biases
     alone, writes predictions, the factors and pictures.
     """
+    check_flags(FLAGS, options)
     from schmidt.completion import MatrixCompletion
 
     console = Console()
-    check({"--top": Number(1, whole=True)}, **{"--top": options.top})
+    if options.out is not None:
+        claim(options.out, options.json)
     if options.ratings:
         named = {role: getattr(options, role) for role in ("user", "item", "rating", "time")}
         data = read_ratings(options.ratings, named, options.table)
@@ -110,13 +121,14 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
         progress=True,
     ).fit(data.users, data.items, data.values)
     report = _report(data, model, time.perf_counter() - start)
-    _print(console, data, model, report, options)
     write_bytes(out / "predictions.csv", _predictions(model, options.top, options.every))
     model.save(out / "model.safetensors")
     write_json(out / "report.json", report)
     if options.json is not None:
         write_json(options.json, report)
     pictures = [path.name for path in _draw(model, data, out)]
+    # printed last: whoever reads may stop reading
+    _print(console, data, model, report, options)
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: predictions.csv, model.safetensors, report.json"
         + "".join(f", {name}" for name in pictures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import tyro
 
+from schmidt.parameters import Allowed, check
 from schmidt.storage import LOCK, exclusive
 
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
@@ -19,6 +20,18 @@ _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
 def optional(kind: str, default: str = "none") -> Any:
     """A flag that may be left out: what it takes, and in words what happens without it."""
     return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
+def check_flags(table: Mapping[str, Allowed], options: Any) -> None:
+    """Refuse values of flags that their table, by flag, does not allow: before the work begins.
+
+    A flag left out is None, and several values of one flag are checked one by one.
+    """
+    for flag, allowed in table.items():
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None:
+                check({flag: allowed}, **{flag: one})
 
 
 @contextmanager

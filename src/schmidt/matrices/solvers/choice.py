@@ -74,9 +74,7 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     """Block Krylov, whose space can be proven to miss nothing; where it fails, LAPACK."""
     m, n = source.shape
     # products with sparse matrices cost the same per column, so narrow blocks cost the least
-    block = (
-        None if source.structure in ("dense", "blocks", "mapped") else NARROW * (1 + rank // 120)
-    )
+    block = None if source.structure.batched else NARROW * (1 + rank // 120)
     # a space of half the dimension costs more than all of LAPACK
     limit = source.small // 2 if m * n <= ENTRIES else None
     try:

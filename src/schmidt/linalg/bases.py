@@ -67,7 +67,10 @@ def extend(
     """
     # columns of one size, so that small ones are not taken for the rounding of large ones
     size = torch.linalg.vector_norm(Z, dim=0)
-    size = torch.where(size > 0, size, torch.ones_like(size))
+    least = 1e3 * torch.finfo(Z.dtype).tiny ** 0.5
+    if not bool(((size > least) & (size < 1 / least)).all()):  # squares under- or overflow
+        size = Z.abs().amax(0)
+        size = torch.where(size > 0, size, torch.ones_like(size))
     Z = Z / size
     C, Q, R, correction = _projected(V, Z, near)
     if near and not bool(torch.linalg.vector_norm(correction) < SMALL_CORRECTION):
@@ -101,6 +104,15 @@ def _projected(V: Tensor, Z: Tensor, near: int) -> tuple[Tensor, Tensor, Tensor,
     return C, Q, R, V.mH @ Q
 
 
+def orthogonal(gaussian: Tensor) -> Tensor:
+    """Orthonormal columns (n, k), n ≥ k, uniformly distributed if the entries were normal.
+
+    Q of the QR factorization with the one choice of signs that makes R's diagonal positive.
+    """
+    Q, R = torch.linalg.qr(gaussian)
+    return Q * R.diagonal().sgn()
+
+
 def random_normal(n: int, b: int, like: Tensor, generator: torch.Generator) -> Tensor:
     """(n, b) of independent N(0, 1), complex with E|x|² = 1; drawn in float64 on the CPU."""
     dtype = torch.complex128 if like.is_complex() else torch.float64
@@ -132,6 +144,7 @@ def span(
     weights: Tensor | None = None,
     cut: float = 1e-12,
     constraints: Tensor | None = None,
+    what: str = "columns",
 ) -> Span:
     """An orthonormal basis of the span of columns: scaling, QR, SVD of R, cut.
 
@@ -142,6 +155,7 @@ def span(
         weights: (N,) of the inner product Σ w_n f_n* g_n; default one.
         cut: relative size below which directions are dropped.
         constraints: (c, K) linear functionals of the columns that must vanish on the basis.
+        what: the columns are, for the message where all of them are zero.
 
     Raises:
         ValueError: columns that are all zero.
@@ -167,7 +181,7 @@ def span(
     q, r = torch.linalg.qr(scaled)
     u, s, vh = torch.linalg.svd(r, full_matrices=False)
     if not bool(s[0] > 0):
-        raise ValueError("all columns are zero")
+        raise ValueError(f"all {what} are zero: there is nothing to span")
     keep = s > cut * s[0]
     mix = vh[keep].mH / s[keep]
     if free is not None:

@@ -114,7 +114,6 @@ def certify(
     frobenius = _frobenius(source, kept, spectrum, noise, cancelled_or(source, found))
     low = min(max(proof.lower - noise, 0.0), top)
     most = math.sqrt(max(min(source.shape) - rank, 0)) * top + noise
-    fails = 0.0
     if frobenius is None:
         frobenius = Bound(low, max(most, low), proof.failure)
         if norm is not None:  # what cancelled: all of it may be error
@@ -123,11 +122,11 @@ def certify(
             other = math.sqrt(max(left, 0.0)) + noise
             if other < most:
                 frobenius = Bound(min(low, other), other)
-    else:
-        if frobenius.high < top:
-            top, fails = frobenius.high, 0.0
+    fails = proof.failure
+    if frobenius.high < top:
+        top, fails = frobenius.high, frobenius.failure
     low = min(low, top)
-    bounds["spectral"] = Bound(low, top, proof.failure if top < frobenius.high else fails)
+    bounds["spectral"] = Bound(low, top, fails)
     bounds["frobenius"] = frobenius
     if norm is not None:
         bounds["norm"] = norm
@@ -239,7 +238,7 @@ def _frobenius(
     if left > SURE * uncertain:
         value = math.sqrt(left)
         return Bound.around(value, uncertain / value)
-    if source.structure != "dense":
+    if not source.structure.at_hand:
         return None
     A, total = source.dense(), 0.0
     scaled = kept.values[:, None] * kept.right.mH

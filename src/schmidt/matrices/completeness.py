@@ -159,7 +159,7 @@ class Complement:
 
     def __init__(self, source: Source, basis: Tensor) -> None:
         self.source, self.basis = source, basis
-        self.images = source.solver != "dask"
+        self.images = source.structure.images
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(self._behind(X))
@@ -332,7 +332,7 @@ def _by_probe(
         return Proof(way.highs(top, rank), lower, 0.0, "all that is left", n, more), good
     allowed = way.allowed(goal.targets, goal.last)
     fine = min(way.allowed(goal.fine, goal.last), allowed)
-    columns = min(DENSE if source.structure == "dense" else NARROW, n - d)
+    columns = min(DENSE if source.structure.at_hand else NARROW, n - d)
     state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
     prober = Prober(E, n, source.empty(), columns=columns, probability=failure, seed=state)
     aimed = goal.fine if goal.demanded else goal.targets

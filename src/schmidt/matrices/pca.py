@@ -21,7 +21,7 @@ from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.krylov import power_iteration
 from schmidt.matrices.sources.centred import centred, column_means, slices
 from schmidt.matrices.sources.entries import plain, sound
-from schmidt.matrices.sources.source import Source
+from schmidt.matrices.sources.source import Source, in_units
 from schmidt.matrices.svd import svd
 from schmidt.parameters import SEED, Allowed, Choice, Number, check
 
@@ -120,7 +120,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def _fit_power(self, X: Any, k: int | float) -> None:
         self.mean_ = column_means_of(X)
-        source = source_of(X, center=self.mean_)
+        source = in_units(source_of(X, center=self.mean_))  # squares of squares stay in range
         self._total = _squared(math.sqrt(source.norm2 or 0.0) * source.unit)
         found = power_iteration(source, k, accuracy=self.accuracy or 1e-6, seed=self.seed)
         signs = fix_signs(found.right)

@@ -7,7 +7,7 @@ from typing import Any
 from schmidt.matrices.solvers.engines import lanczos, lobpcg
 from schmidt.matrices.solvers.krylov import advance, block_krylov, passes
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, lapack
-from schmidt.matrices.sources.source import Source
+from schmidt.matrices.sources.source import BLOCKS, MAPPED, Source
 
 SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")
 SMALL = 400
@@ -18,7 +18,7 @@ NARROW = 8
 """Columns of a block of a sparse matrix or an operator, up to 120 triplets."""
 ENTRIES = 2**27
 """Entries up to which a matrix may be made dense for LAPACK (1 GiB in float64)."""
-READ = ("blocks", "mapped")
+READ = (BLOCKS, MAPPED)
 """Structures that are read again for every product: the number of passes is bounded."""
 MEMORY = 2**31
 """Bytes that a Krylov space and its images may take beyond."""
@@ -91,7 +91,7 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     """Block Krylov, whose space can be proven to miss nothing; where it fails, LAPACK."""
     m, n = source.shape
     # products with sparse matrices cost the same per column, so narrow blocks cost the least
-    block = None if source.structure in ("dense", *READ) else NARROW * (1 + rank // 120)
+    block = None if source.structure.batched else NARROW * (1 + rank // 120)
     # a space of half the dimension costs more than all of LAPACK
     held = m * n <= ENTRIES and source.structure not in READ
     limit = source.small // 2 if held else room(source, rank)

@@ -25,7 +25,7 @@ demo: $(VENV)/.core ## the hydrogen atom by the Ritz solver and by NeuralSVD, th
 	$(BIN)/schmidt compress --rank 20 80 --out "$(DEMO_OUT)/3-matrix"
 	$(BIN)/schmidt complete --out "$(DEMO_OUT)/4-ratings"
 	$(BIN)/schmidt search --out "$(DEMO_OUT)/5-documents"
-	$(BIN)/schmidt retrieve --out "$(DEMO_OUT)/6-two-variables"
+	$(BIN)/schmidt retrieve --methods raw joint --steps 300 --out "$(DEMO_OUT)/6-two-variables"
 	@$(BIN)/schmidt report "$(DEMO_OUT)"
 
 test: lint ## lint, then run the tests

@@ -46,6 +46,9 @@ class Hermitian(Wrapped):
         super().__init__(source)
         self.noise = noise
 
+    def around(self, source: Source) -> Source:
+        return Hermitian(source, self.noise)
+
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(X)
 

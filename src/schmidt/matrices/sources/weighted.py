@@ -88,8 +88,11 @@ class Weighted(Centred):
     def entries(self) -> Any:
         return None
 
+    def around(self, source: Source) -> Weighted:
+        return Weighted(source, *self._all, self.norm2)
+
     def wide(self) -> Source:
-        return Weighted(self.source.wide(), *self._all, self.norm2)
+        return self.around(self.source.wide())
 
     def scaled(self, factor: float) -> Weighted:
         """The same in units that are ``factor`` times as large."""

@@ -228,6 +228,13 @@ class TestAccuracy:
         assert c.asked == "rank 6, σ to 1e-07"
         assert not c.notes
 
+    def test_spaces_that_become_everything(self, rng: np.random.Generator) -> None:
+        for n in (13, 17, 30):
+            A = rng.standard_normal((40, n)) + 1j * rng.standard_normal((40, n))
+            found = svd(A, rank=3, solver="krylov", accuracy=1e-9, strict=True)
+            exact = np.linalg.svd(A, compute_uv=False)[:3]
+            np.testing.assert_allclose(found.values, exact, rtol=1e-9)
+
     def test_aimed_at(self, planted: Planted) -> None:
         A = planted(500, 450, self.flat)
         c = svd(A, rank=6, solver="krylov").certificate

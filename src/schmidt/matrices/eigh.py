@@ -142,7 +142,7 @@ class _Task:
         self.sparse = entries is not None and factorable(entries)
         self.counted: Any = entries if self.sparse else None
         n = source.shape[0]
-        if entries is None and source.structure == "dense" and n <= LDL:
+        if entries is None and source.structure.at_hand and n <= LDL:
             self.counted = source.dense().cpu().resolve_conj().numpy()
 
     def run(self, solver: str, preconditioner: Any) -> tuple[RitzPairs, _Proof, str]:

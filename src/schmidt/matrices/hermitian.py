@@ -20,7 +20,7 @@ from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.krylov import Columns, KrylovSpace, block_size
 from schmidt.matrices.solvers.triplets import NotConvergedError
 from schmidt.matrices.sources.operator import Operator
-from schmidt.matrices.sources.source import Dense, Source, Wrapped, in_units
+from schmidt.matrices.sources.source import BLOCKS, DASK, MAPPED, Dense, Source, Wrapped, in_units
 
 WHOLE = 4096
 """Rows up to which a matrix of blocks, in a file or of dask is put together."""
@@ -46,7 +46,7 @@ class Hermitian(Wrapped):
         super().__init__(source)
         self.noise = noise
 
-    def around(self, source: Source) -> Source:
+    def around(self, source: Source) -> Hermitian:
         return Hermitian(source, self.noise)
 
     def apply(self, X: Tensor) -> Tensor:
@@ -130,14 +130,14 @@ def hermitian(A: Any) -> Hermitian:
         source = in_units(source_of(A))
         _square(source.shape)
     n = source.shape[0]
-    if source.structure in ("blocks", "mapped", "dask") and n <= WHOLE:
+    if source.structure in (BLOCKS, MAPPED, DASK) and n <= WHOLE:
         source = _together(source)
     norm = math.sqrt(source.norm2) if source.norm2 is not None else 0.0
     entries = source.entries()
     if entries is not None:
         skew = entries - entries.conj().T
         skewness = float(scipy.sparse.linalg.norm(skew)) if skew.nnz else 0.0
-    elif source.structure == "dense":
+    elif source.structure.at_hand:
         M = source.dense()
         rows = (slice(i, i + 1024) for i in range(0, n, 1024))
         parts = [float(torch.linalg.vector_norm(M[r] - M[:, r].mH).double()) for r in rows]
@@ -271,7 +271,7 @@ class PairSearch:
         n = source.shape[0]
         self.given = source if inverse is None else Inverse(source, inverse)
         generator = torch.Generator().manual_seed(seed)
-        wide = source.structure in ("dense", "blocks", "mapped", "dask")
+        wide = source.structure.batched or source.structure == DASK
         b = min(block_size(k) if wide else 8 * (1 + k // 120), n)
         first = random_normal(n, b, self.given.empty(), generator) if start is None else start
         self.space = KrylovSpace(self.given, first, generator)

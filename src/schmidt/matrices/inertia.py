@@ -33,6 +33,8 @@ def band_order(A: Any, products: int) -> np.ndarray | None:
     most = max(np.diff(A.indptr).max(), np.bincount(A.indices, minlength=n).max()) / 2
     if (m + n) * float(most) ** 2 > work:
         return None
+    if (m + n) * _least_band(A) ** 2 > work:
+        return None
     pattern = scipy.sparse.csr_array(
         (np.ones(A.nnz, dtype=np.int8), A.indices, A.indptr), shape=A.shape
     )
@@ -45,6 +47,19 @@ def band_order(A: Any, products: int) -> np.ndarray | None:
     if (m + n) * band > FILL or (m + n) * float(band) ** 2 > work:
         return None
     return order
+
+
+def _least_band(A: Any) -> float:
+    """A lower bound of the bandwidth: r steps away from a node are 2 r bandwidths at most."""
+    m = A.shape[0]
+    least, rows = 0.0, np.zeros(m)
+    rows[int(np.argmax(np.diff(A.indptr) > 0))] = 1
+    ones = scipy.sparse.csr_array((np.ones(A.nnz), A.indices, A.indptr), shape=A.shape)
+    for steps in range(1, 16, 2):
+        columns = ones.T @ rows > 0
+        rows = (ones @ columns.astype(float) > 0).astype(float)
+        least = max(least, (columns.sum() + rows.sum() - 1) / (2 * steps + 2))
+    return least
 
 
 def count_above(A: Any, cut: float, order: np.ndarray | None = None) -> tuple[int, float] | None:

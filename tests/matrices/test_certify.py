@@ -214,6 +214,12 @@ def test_a_small_error_of_a_dense_matrix_is_known(
     found = rough(A + E, np.linalg.svd(A + E)[2][:3].T)
     rule = rank_rule(rank=3)
     best = np.linalg.norm(np.linalg.svd(A + E, compute_uv=False)[3:])
+    wide = A + 1e6 * E  # where nothing is lost, sums of squares are enough
+    rough_ = rough(wide, np.linalg.svd(wide)[2][:3].T)
+    source = source_of(scipy.sparse.csr_array(wide), 3, 0)
+    known = certify(source, rough_, 3, rule, prove(source, rough_, 3, rule, seed=0))["frobenius"]
+    assert known.low > 0.999 * known.high
+    assert known.low <= np.linalg.norm(np.linalg.svd(wide, compute_uv=False)[3:]) <= known.high
     for given in (A + E, scipy.sparse.csr_array(A + E)):
         source = source_of(given, 3, 0)
         c = certify(source, found, 3, rule, prove(source, found, 3, rule, seed=0))

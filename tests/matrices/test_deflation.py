@@ -81,7 +81,7 @@ def test_what_is_allowed_is_what_gives_the_targets(k: int) -> None:
 
 def test_goals_are_the_values_with_their_accuracy() -> None:
     s = np.array([4.0, 2.0, 1.0])
-    goal = _Goal(s, 2, 1.0, np.array([25.0, 4.1]), None, 1e-3, 1e-2, None)
+    goal = _Goal(s, 2, 1.0, np.array([25.0, 4.1]), None, 1e-3, 1e-2, None, False)
     assert goal.missing == pytest.approx((2 * 1.1 + 2e-3) ** 2)
     np.testing.assert_allclose(goal.fine, [(4 + 0.2 + 2e-3) ** 2, 4.1])
     sharp = replace(goal, sharp=1.5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from schmidt.dependence.moments import PairMoments, pooled
@@ -171,7 +171,7 @@ class HeldOut:
 
 def falling(values: np.ndarray) -> np.ndarray:
     """The nearest descending sequence, in [0, 1]."""
-    return np.clip(isotonic_regression(values, increasing=False), 0.0, 1.0)
+    return np.clip(isotonic_regression(values, increasing=False).x, 0.0, 1.0)
 
 
 def scaled(c: Canonical, factors: Tensor) -> Canonical:

@@ -160,7 +160,7 @@ class Closing:
         self.load(stages[steps[choice.candidate - len(offered)]])
         solution = scaled(best.solutions[choice.ridge], choice.factors)
         right, left = self.sides(best.train, solution)
-        kept = [(part, right, left) for part, _ in parts]
+        kept: list[tuple[PairSampler, Map, Map]] = [(part, right, left) for part, _ in parts]
         ratios = Ratios.of(kept, train)
         found_out = weigh(verdict.values, verdict.errors, rows, kept)
         notes = [f"values are of {len(parts)} parts of rows that took no part in training"]

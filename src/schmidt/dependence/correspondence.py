@@ -111,7 +111,7 @@ class Correspondence:
         axes.axhline(0, color="0.8", lw=0.8, zorder=0)
         axes.axvline(0, color="0.8", lw=0.8, zorder=0)
         axes.set_aspect("equal", "datalim")
-        axes.margins(0.12)
+        axes.margins(0.2)
         for k, put in zip(modes, (axes.set_xlabel, axes.set_ylabel), strict=True):
             if k < len(self.values):
                 share = f"{self.explained[k]:.1%} of the inertia"

@@ -183,6 +183,6 @@ def linear_permutations(
     if not series and any(p.blocks is not None for p in some):
         return None
     at = torch.arange(len(pairs)).repeat_interleave(pairs.counts)
-    sides = [side(items).double().cpu()[at] for side, items in ((f, pairs.x), (g, pairs.y))]
-    found = Spectral(*sides, arrangements=Arrangements(len(at), "series" if series else None))
+    u, v = (side(items).double().cpu()[at] for side, items in ((f, pairs.x), (g, pairs.y)))
+    found = Spectral(u, v, Arrangements(len(at), "series" if series else None))
     return found if found.work <= MOST_WORK else None

@@ -158,8 +158,8 @@ def independence_test(
     p = permutation_p(statistic, arrangements, permutations, seed) if spectra else 1.0
     found = [p]
     if spectra and modes and p <= level:
-        joined = [torch.cat(side, 1) for side in sides]
-        found += _by_mode(*joined, arrangements, permutations, level, modes, seed, p)
+        u, v = (torch.cat(side, 1) for side in sides)
+        found += _by_mode(u, v, arrangements, permutations, level, modes, seed, p)
     p_values = np.array(found[1:])
     return IndependenceTest(
         p,

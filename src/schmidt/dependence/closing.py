@@ -32,11 +32,12 @@ from schmidt.dependence.ratios import Map, Ratios
 from schmidt.operators import checkpoint as checkpoints
 from schmidt.operators.fit import Fit
 from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
-from schmidt.storage import read_json, read_tensors, write_tensors
+from schmidt.storage import DamagedFileError, read_json, read_tensors, write_tensors
 
 MANY_UNITS = 400
 """Beyond, fewer ridges and fewer stages of training are compared."""
 SPAN_RIDGE = 1e-6
+STAGE = "schmidt.stage"
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,17 @@ class Stages:
         self.folder = None if folder is None else Path(folder) / "stages"
         self.kept: dict[int, dict[str, Tensor]] = {0: _state(begin.right, begin.left)}
         before = Path(folder or ".") / checkpoints.STATE_FILE
-        if resume and folder is not None and before.exists():
+        if resume and self.folder is not None and before.exists():
             self.at = int(read_json(before).get("step", 0))
-            for path in sorted(self.folder.glob("*.safetensors")) if self.folder else []:
-                if int(path.stem) <= self.at:
-                    self.kept[int(path.stem)] = read_tensors(path)[0]
+            passed = range(self.every, self.at + 1, self.every)
+            for step in [*passed, *([steps] if self.at == steps else [])]:
+                path = self._file(step)
+                if not path.exists():
+                    raise DamagedFileError(
+                        f"{path} is missing, without which the run cannot go on to the same end: "
+                        "resume from a copy of the folder, or start anew in another directory"
+                    )
+                self.kept[step] = read_tensors(path, STAGE)[0]
         elif self.folder is not None:
             for path in self.folder.glob("*.safetensors"):
                 path.unlink()
@@ -83,8 +90,12 @@ class Stages:
         self.at = min((self.at // self.every + 1) * self.every, self.steps)
         self.kept[self.at] = _state(right, left)
         if self.folder is not None:
-            write_tensors(self.folder / f"{self.at:08d}.safetensors", self.kept[self.at], {})
+            write_tensors(self._file(self.at), self.kept[self.at], {"kind": STAGE})
         return {}
+
+    def _file(self, step: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{step:08d}.safetensors"
 
     def states(self, result: Fit) -> dict[int, dict[str, Tensor]]:
         """Of every stage up to the last step."""

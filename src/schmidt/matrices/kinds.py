@@ -13,7 +13,7 @@ from torch import Tensor
 
 from schmidt.arrays import refuse_masked
 from schmidt.matrices.sources.centred import Mapped, Shift, centred, slices, wanted
-from schmidt.matrices.sources.entries import frame_values, plain
+from schmidt.matrices.sources.entries import frame_values, narrowed, plain
 from schmidt.matrices.sources.operator import Operator
 from schmidt.matrices.sources.source import Dense, Source, Sparse
 
@@ -136,7 +136,7 @@ class SparseTensor(Sparse):
         super().__init__(scipy.sparse.coo_array((values, (rows, columns)), shape=tuple(A.shape)))
 
     def give(self, result: Tensor) -> Any:
-        return self.narrowed(result)
+        return narrowed(result, self._given)
 
 
 def _is_blocks(A: Any) -> bool:

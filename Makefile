@@ -21,10 +21,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON=$(PYTHON)  DEMO_OUT=$(DEMO_OUT)  PYTEST_ARGS=$(PYTEST_ARGS)"
 
-demo: $(VENV)/.core ## the hydrogen atom in the plane, by the Ritz solver and by NeuralSVD
-	$(BIN)/schmidt compare hydrogen2d --methods ritz sequential --out "$(DEMO_OUT)"
-	@echo "Pictures in $(DEMO_OUT)/:"
-	@find "$(DEMO_OUT)" -type f \( -name '*.png' -o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
+demo: $(VENV)/.core ## the hydrogen atom by the Ritz solver and by NeuralSVD, then a result of every regime
+	$(BIN)/schmidt compare hydrogen2d --methods ritz sequential --out "$(DEMO_OUT)/1-hydrogen"
+	$(BIN)/schmidt solve --potential "0.02*(x**2 - 30)**2" --dim 1 --modes 8 --out "$(DEMO_OUT)/2-potential"
+	$(BIN)/schmidt compress --rank 20 80 --out "$(DEMO_OUT)/3-matrix"
+	$(BIN)/schmidt complete --out "$(DEMO_OUT)/4-ratings"
+	$(BIN)/schmidt search --out "$(DEMO_OUT)/5-documents"
+	$(BIN)/schmidt retrieve --out "$(DEMO_OUT)/6-two-variables"
+	@$(BIN)/schmidt report "$(DEMO_OUT)"
 
 test: lint ## lint, then run the tests
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)

@@ -9,7 +9,7 @@ the matrix is sparse), relative to the k-th. schmidt runs at its defaults, witho
 certificate. Numbers are CPU seconds of this process, the least of ``--repeats``. fbpca is left out
 where it is not installed.
 
-With ``--memory FOLDER`` files of 3.2 GB, tall and square, are written to it as sparse files, read by
+With ``--memory FOLDER`` files of 3.2 GB, tall and square, are written to it, mostly holes, read by
 child processes under every rule, centred or not, and removed; the table is of the peak of anonymous
 memory beyond what an imported library takes.
 

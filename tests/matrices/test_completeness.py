@@ -85,12 +85,13 @@ class TestRepeatedValues:
 
 @pytest.mark.parametrize("solver", ["lapack", "krylov", "propack", "arpack", "auto"])
 def test_every_shape_and_rank(solver: str, rng: np.random.Generator) -> None:
-    """1 × 1 to 12 × 12: the right answer, or none."""
+    """1 × 1 to 12 × 12, every rank: the right answer, or none. LOBPCG is for larger, symmetric
+    matrices and refuses these."""
     for m in range(1, 13):
         for n in range(1, 13):
             A = rng.standard_normal((m, n))
             exact = np.linalg.svd(A, compute_uv=False)
-            for k in range(1, min(m, n) + 1, 1 + (m + n) % 3):
+            for k in range(1, min(m, n) + 1):
                 try:
                     found = svd(scipy.sparse.csr_array(A), rank=k, solver=solver)
                 except NotConvergedError:

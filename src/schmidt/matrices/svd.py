@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
 from schmidt.certificate import FAILURE, Certificate
@@ -20,6 +21,7 @@ from schmidt.matrices.solvers.choice import READ, SOLVERS, room, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
 from schmidt.matrices.sources.source import Source, in_units, tall
+from schmidt.matrices.sources.weighted import positive
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
 
@@ -56,6 +58,8 @@ def svd(
     norm: str = "fro",
     center: Any = False,
     scale: Any = False,
+    row_weights: Any = None,
+    column_weights: Any = None,
     solver: str = "auto",
     preconditioner: Any = None,
     accuracy: float | None = None,
@@ -81,6 +85,10 @@ def svd(
         center: True subtracts the mean of every column, an array (n,) is subtracted itself.
         scale: True divides columns by their standard deviation (root mean square without
             ``center``), an array (n,) divides. Sparse matrices stay sparse.
+        row_weights: w (m,), positive: samples that count w times, in means and deviations too.
+        column_weights: v (n,), positive: areas of grid cells, cos of latitude. All norms become
+            those of Σ w_i v_j |a_ij|², Uᴴ diag(w) U = I and Vᴴ diag(v) V = I; U S Vᴴ is in the
+            units of the data.
         solver: "auto", or "lapack" (full decomposition), "krylov" (block Krylov), "propack",
             "arpack", "lobpcg" (symmetric positive semidefinite A). Blocks and dask arrays have
             their own.
@@ -111,7 +119,13 @@ def svd(
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
     check(TABLE, completeness=completeness, strict=strict)
     with exact_arithmetic():
-        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
+        rows = positive(row_weights, "row_weights")
+        columns = positive(column_weights, "column_weights")
+        given = in_units(
+            source_of(
+                A, rank or FIRST, seed, center=center, scale=scale, rows=rows, columns=columns
+            )
+        )
         _check_rank(rule, given)
         source = tall(given)
         aim = AIM if accuracy is None else max(accuracy / 10, 1e-15)
@@ -122,7 +136,7 @@ def svd(
         certificate = certify(source, found, k, rule, proof, completeness, accuracy)
         kept = found.truncate(k) if source is given else found.truncate(k).adjoint
         settings |= {**found.settings, "completeness": proof.way}
-        result = _result(given, kept, certificate, settings)
+        result = _result(given, kept, certificate, settings, rows, columns)
     if strict and not certificate.met:
         raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
     return result
@@ -251,19 +265,37 @@ def _other(seed: int, number: int) -> int:
 
 
 def _result(
-    source: Source, kept: Triplets, certificate: Certificate, settings: dict[str, Any]
+    source: Source,
+    kept: Triplets,
+    certificate: Certificate,
+    settings: dict[str, Any],
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Factorization:
     right = kept.right.resolve_conj()
-    factors = fix_signs(right)
-    right = right * factors
+    mine = right if columns is None else right / columns.sqrt()[:, None].to(right)
+    factors = fix_signs(mine)
     left = None if kept.left is None else kept.left.resolve_conj() * factors
+    given = source.give_left(left, kept.values, right * factors)
+    if rows is not None:
+        root = rows.sqrt()[:, None]
+        given = given / (root.to(given) if isinstance(given, Tensor) else _like(root, given))
+    certificate = certificate_in_units(certificate, source.unit)
+    if rows is not None or columns is not None:
+        notes = (*certificate.notes, "all norms and residuals are weighted")
+        certificate = replace(certificate, notes=notes)
     return Factorization(
-        source.give_left(left, kept.values, right),
+        given,
         source.give(kept.values * source.unit),
-        source.give(right),
-        certificate=certificate_in_units(certificate, source.unit),
+        source.give(mine * factors),
+        certificate=certificate,
         settings=settings,
     )
+
+
+def _like(root: Tensor, given: Any) -> Any:
+    kind = np.empty(0, given.dtype).real.dtype
+    return root.numpy().astype(kind)
 
 
 def _unmet(rule: RankRule, c: Certificate) -> str:

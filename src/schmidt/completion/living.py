@@ -13,7 +13,7 @@ from schmidt.completion.fixed_rank import row_model
 from schmidt.completion.ids import Ids
 from schmidt.completion.model import Biases
 from schmidt.completion.observed import Observed
-from schmidt.completion.variational import Entries, Tables, regress
+from schmidt.completion.variational import Entries, Tables, Variational, regress
 
 
 class Seen:
@@ -137,6 +137,11 @@ class Posterior:
     sides: list[Tables]
     precisions: list[np.ndarray]
     noise: float
+
+    @classmethod
+    def of(cls, state: Variational) -> Posterior:
+        """Of a fit, in the balanced form."""
+        return cls(*state.balanced(), state.noise)
 
     def grow(self, side: int, size: int) -> None:
         """Room for new rows or columns, of which nothing is known but the prior."""

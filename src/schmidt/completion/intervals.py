@@ -3,11 +3,11 @@
     x_ij ∈ prediction ± q ρ_i ρ_j s_ij,   s_ij² = v_i v_j / v + Var_ij        (1)
 
 v_i and v_j are mean squares of a row's and a column's residuals, shrunk to that of all, v; Var_ij
-is the posterior variance of variational Bayes, else 0. ρ corrects (1) in bins of rows and columns with
-alike numbers of entries, and q is the quantile of |error| / (ρ_i ρ_j s_ij) at held-out entries. So
-far this is conformal and covers what is drawn as the held-out entries were; as the model is fitted
-to all entries afterwards, and bins and shrinkage see the same errors, the coverage is measured, not
-guaranteed.
+is the posterior variance of variational Bayes, else 0. ρ corrects (1) in bins of rows and columns
+with alike numbers of entries, and q is the quantile of |error| / (ρ_i ρ_j s_ij) at held-out
+entries. So far this is conformal and covers what is drawn as the held-out entries were; as the
+model is fitted to all entries afterwards, and bins and shrinkage see the same errors, the coverage
+is measured, not guaranteed.
 """
 
 from __future__ import annotations

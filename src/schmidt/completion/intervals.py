@@ -46,7 +46,7 @@ class Scale:
                 (x.column_sums(squares), x.column_counts),
             )
         ]
-        return cls(overall, *sides, x.row_counts, x.column_counts)
+        return cls(overall, sides[0], sides[1], x.row_counts, x.column_counts)
 
     def at(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """v_i v_j / v at places; −1 is a row or column of which nothing is known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -175,10 +175,14 @@ class Selection:
 
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
-        parts = (self.variational, self.path, self.fit)
-        scaled = (None if part is None else part * unit for part in parts)
-        rest = self.method, self.error * unit, self.folds, self.held_out, self.trained
-        return Selection(self.bias_error * unit, *scaled, *rest, self.calibration)
+        return replace(
+            self,
+            bias_error=self.bias_error * unit,
+            variational=None if self.variational is None else self.variational * unit,
+            path=None if self.path is None else self.path * unit,
+            fit=None if self.fit is None else self.fit * unit,
+            error=self.error * unit,
+        )
 
 
 def select(

@@ -212,7 +212,8 @@ class Variational:
         self.variance = max(self.square / len(x), np.finfo(float).tiny)
         self.floor = (1e-6 if self.dtype == np.float32 else 1e-12) * self.variance
         self.filled = [max(int((np.diff(e.ones.indptr) > 0).sum()), 1) for e in self.entries]
-        self.noise, self._before = self.variance, None
+        self.noise = self.variance
+        self._before: np.ndarray | None = None
         self._start(np.zeros((x.shape[1], 1), self.dtype))
 
     def _start(self, columns: np.ndarray) -> None:

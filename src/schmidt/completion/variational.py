@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -100,8 +101,8 @@ class Entries:
         return cls(*(sparse.csr_array((v, columns, starts), shape=shape) for v in (ones, values)))
 
     def transposed(self) -> Entries:
-        values = self.values.T.tocsr()
-        ones = (self.ones.data, values.indices, values.indptr)
+        values: Any = self.values.T.tocsr()
+        ones: Any = (self.ones.data, values.indices, values.indptr)
         return Entries(sparse.csr_array(ones, shape=values.shape), values)
 
 
@@ -249,7 +250,8 @@ class Variational:
         self._start(np.hstack([old[:, :-1], more, old[:, -1:]]))
         off = 0.0 if self.biases else 1e12
         ridge = np.append(np.full(components, RIDGE * self.variance), BIAS_RIDGE + off)
-        totals, error = [], 0.0
+        totals: list[np.ndarray] = []
+        error = 0.0
         for _ in range(COLD):
             totals = []
             for side in (0, 1):

@@ -96,8 +96,8 @@ class Entries:
         shape, starts = x.shape, x.starts
         index = np.int32 if max(len(x), *shape) < 2**31 else np.int64
         columns, starts = x.columns.astype(index), starts.astype(index)
-        values = (x.values - mean).astype(dtype)
-        ones = np.ones(len(x), dtype)
+        values: np.ndarray = (x.values - mean).astype(dtype)
+        ones: np.ndarray = np.ones(len(x), dtype)
         return cls(*(sparse.csr_array((v, columns, starts), shape=shape) for v in (ones, values)))
 
     def transposed(self) -> Entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import Ansatz
 from schmidt.operators.ritz import FeatureChoice, LineSpace, Space, confining
+from schmidt.operators.ritz.spaces.confining import scalar_field
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
@@ -25,6 +27,7 @@ def potential(
     modes: int | None = None,
     kinetic: float = 1.0,
     extent: float | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> Problem:
     """The lowest states of −κ∇² + V in R^d for a formula or a function V.
 
@@ -37,10 +40,16 @@ def potential(
         modes: how many states to expect; default 6.
         kinetic: κ.
         extent: about how far from the origin the states reach; default: found by Weyl's law.
+        parameters: numbers that the formula knows by name.
     """
     modes = MODES if modes is None else modes
-    field: Field = formula(source, dim) if isinstance(source, str) else source
-    text = source if isinstance(source, str) else getattr(source, "__name__", "V")
+    if isinstance(source, str):
+        field: Field = formula(source, dim, parameters)
+        text = ", ".join([source, *(f"{k} = {v:g}" for k, v in (parameters or {}).items())])
+    else:
+        if parameters:
+            raise ValueError("parameters belong to a formula; a function has its own")
+        field, text = scalar_field(source, dim), getattr(source, "__name__", "V")
     space = confining(field, dim, modes, kinetic=kinetic, extent=extent)
     if isinstance(space, LineSpace):
         known = space.found
@@ -52,6 +61,8 @@ def potential(
         energy, depth = weyl.energy, kinetic * (dim + 2) * weyl.momentum
         reach = float(weyl.radius) * 1.3
     shift = energy + 0.1 * depth
+
+    sign, factor = "−" if shift < 0 else "+", "" if kinetic == 1 else f"{kinetic:g} "
 
     def network(kind: str, count: int) -> nn.Module:
         choice = FeatureChoice(width=32, points=1000)
@@ -67,7 +78,7 @@ def potential(
 
     return Problem(
         name="potential",
-        summary=f"T = {'' if kinetic == 1 else f'{kinetic:g} '}∇² − V + {shift:.4g}, V = {text}",
+        summary=f"T = {factor}∇² − V {sign} {abs(shift):.4g}, V = {text}",
         form=Schrodinger(field, space.measure(), kinetic=kinetic) + shift,
         modes=modes,
         network=network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,7 @@ from rich.markup import escape
 from schmidt.operators import checkpoint
 from schmidt.operators.fit import Fit
 from schmidt.operators.methods import METHODS
+from schmidt.operators.ritz import AlarmWarning
 from schmidt.problems import (
     Problem,
     Solution,
@@ -208,13 +210,15 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
 def _ritz(options: SolveOptions, problem: Problem, console: Console) -> Solution:
     modes = problem.checked_modes(options.modes)
     console.print(f"{modes} modes by the Ritz solver")
-    return ritz(
-        problem,
-        modes=modes,
-        budget=options.budget,
-        rtol=1e-9 if options.rtol is None else options.rtol,
-        seed=options.seed,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlarmWarning)  # they stand below the table
+        return ritz(
+            problem,
+            modes=modes,
+            budget=options.budget,
+            rtol=1e-9 if options.rtol is None else options.rtol,
+            seed=options.seed,
+        )
 
 
 def _train(

@@ -325,6 +325,30 @@ def test_self_adjoint_operators_of_the_docs_are_solved() -> None:
     assert (np.abs(found.energies - exact) <= found.radius + 1e-7).all()
 
 
+@pytest.mark.filterwarnings("ignore::schmidt.operators.ritz.AlarmWarning")
+@pytest.mark.parametrize(
+    ("diffusion", "space", "told"),
+    [
+        (lambda x: 1 + (x[:, 0] > 0.37), BoxSpace(1), True),
+        (lambda x: 1 + (x[:, 0] - 0.37).abs(), BoxSpace(1), False),
+        (lambda x: 1 + x[:, 0], TorusSpace(1), True),
+    ],
+)
+def test_a_diffusion_that_jumps_is_told(
+    diffusion: Callable[[Tensor], Tensor], space: BoxSpace | TorusSpace, told: bool
+) -> None:
+    form = SelfAdjointDifferential(Lebesgue(UniformBox(0, 1, 1)), diffusion=diffusion)
+    found = eigenfunctions(form, 1, space, budget=0.3, progress=False)
+    assert any("diffusion has jumps" in a for a in found.certificate.alarms) is told
+    assert not found.certificate.met
+
+
+def test_errors_are_measured_where_t_is_self_adjoint() -> None:
+    weighted = Weighted(Lebesgue(UniformBox(0, 1, 1)), lambda x: 1 + x[:, 0])
+    with pytest.raises(ValueError, match="give the space density"):
+        eigenfunctions(SelfAdjointDifferential(weighted), 1, BoxSpace(1), progress=False)
+
+
 @pytest.mark.parametrize(
     ("text", "energy", "count", "proven"),
     [
@@ -334,6 +358,7 @@ def test_self_adjoint_operators_of_the_docs_are_solved() -> None:
         ("-100*(abs(x)<1)", -1.0, 7, True),
         ("x^2", -1.0, 0, True),
         ("3", None, 0, False),
+        ("x^2", 3.0, 1, False),  # a level at E counts neither way
     ],
 )
 def test_levels_are_counted_by_themselves(

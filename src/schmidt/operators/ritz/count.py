@@ -23,6 +23,7 @@ from schmidt.parameters import Number, check
 
 SETTINGS = {"kinetic": Number(0, open="low"), "energy": Number(none=True)}
 MOST = 1000
+ROUNDING = 1e-10
 SHARE = (0.2, 0.04, 0.008)
 """Slacks of the count, as shares of the distance to the next level."""
 
@@ -88,7 +89,9 @@ def count_below(potential: Any, energy: float | None = None, *, kinetic: float =
     if modes > MOST:
         raise ValueError(f"about {modes} levels lie below {top:.6g}: at most {MOST} are counted")
     found = _levels(on_line, modes, kinetic)
-    count = int((found < top).sum())
+    # a level that lies at E to rounding counts neither way
+    rounding = ROUNDING * max(abs(top), float(np.abs(found).max(initial=0.0)))
+    count = int((found < top - rounding).sum())
     most: float = math.inf
     enclose = getattr(field, "enclose", None)
     if enclose is not None:

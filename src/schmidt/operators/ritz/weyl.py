@@ -87,16 +87,22 @@ def region(
         return _region(potential, dim, count, kinetic, extent)
     except EndlessError:
         if extent is not None:
-            raise EndlessError(_situation(potential, dim, count, kinetic, extent)) from None
+            raise EndlessError(_few(potential, dim, count, kinetic, extent)) from None
     for within in 10.0 ** np.arange(DECADES, -DECADES, -BALLS):
         with contextlib.suppress(EndlessError):
             found = _region(potential, dim, count, kinetic, float(within))
             return replace(found, leaks=True)
-    raise EndlessError(_situation(potential, dim, count, kinetic, extent))
+    raise EndlessError(_few(potential, dim, count, kinetic, extent))
 
 
 class EndlessError(ValueError):
     """The classical region does not end; the message says in which of five situations that is."""
+
+
+def _few(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
+    states = "1 bound state" if count == 1 else f"{count} bound states"
+    why = _situation(potential, dim, count, kinetic, extent)
+    return f"the potential seems to hold fewer than {states}: {why}"
 
 
 def _situation(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
@@ -107,25 +113,25 @@ def _situation(potential: Field, dim: int, count: int, kinetic: float, extent: f
     far = v[r > 0.5 * r.max()]
     finite = v[v.isfinite()]
     if not len(finite):
-        return "the potential is not finite anywhere near the origin"
+        return "it is not finite anywhere near the origin"
     low, edge = float(finite.min()), float(far.nan_to_num(math.inf).min()) + 0.0
     size = max(1.0, float(finite.abs().median()))
     middle = v[(r > 0.02 * r.max()) & (r < 0.1 * r.max())].nan_to_num(math.inf)
     if edge < float(middle.min()) - 1e-6 * size:
         return (
-            "the potential falls without end: it is unbounded below and has no bound states. "
+            "it falls without end, is unbounded below and has no bound states. "
             "States that leak out of a well can be had with extent="
         )
     if not low < edge - 1e-12 * size:
         return (
-            "no well is seen below the potential's value at infinity: the spectrum is continuous, "
+            "no well is seen below its value at infinity: the spectrum is continuous, "
             "or the well is narrow and far from the origin. Move the origin into it (x → x + c)"
         )
     room = float(_states(v, weight, dim, kinetic, edge))
     if room > 0.5:
         most = max(1, round(room))
         return (
-            f"the potential has room for about {most} bound states below {edge:.6g}, where its "
+            f"it has room for about {most} below {edge:.6g}, where its "
             f"continuous spectrum begins, by Weyl's law, and not for {count}: ask for fewer modes"
         )
     weak = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -54,12 +55,31 @@ def test_ends_belong_to_a_bound_and_the_radius_is_half_its_width() -> None:
         (Bound(low=2), "≥ 2"),
         (Bound(1, 2), "[1, 2]"),
         (Bound(-1, 2), "[-1, 2]"),
+        (Bound(9, 10), "[9, 10]"),
+        (Bound(1, 1 + 1e-9), "1"),
         (Bound(0, 2, 1e-7), "≤ 2 (fails with probability 1e-07)"),
-        (Bound(np.array([1.0, 2.0]), np.array([3.0, 5.0])), "each within [1, 5]"),
+        (Bound(np.array([1.0, 2.0]), np.array([3.0, 5.0])), "each to within ± 1.5"),
+        (Bound(np.zeros(2), np.array([3.0, 5.0])), "each ≤ 5"),
+        (Bound(np.full(2, -np.inf), np.array([3.0, 5.0])), "each ≤ 5"),
+        (Bound(np.array([1.0, 2.0]), np.full(2, np.inf)), "each ≥ 1"),
     ],
 )
 def test_bounds_say_what_they_know(bound: Bound, text: str) -> None:
     assert str(bound) == text
+
+
+def test_without_a_word_nothing_is_known_and_nothing_fails() -> None:
+    assert (Bound().low, Bound().high, Bound().failure) == (-math.inf, math.inf, 0.0)
+    assert Bound.around(1, 2).failure == Bound.around(1, 2).truncate(1).failure == 0.0
+    assert Certificate().failure == 0.0
+    assert not Certificate().met
+    plain = Bound(1, [2, 3])
+    assert type(plain.low) is float
+    assert plain.high.dtype == float
+    assert Bound(np.zeros(2), 5.0).per_mode
+    for frozen, name in ((Bound(), "high"), (Certificate(), "met")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(frozen, name, True)
 
 
 @pytest.mark.parametrize("failure", [0.0, FAILURE / 2, FAILURE])
@@ -90,13 +110,18 @@ def test_certificates_survive_json_with_everything() -> None:
         alarms=["a jump"],
         asked="rank 2",
         notes=["operator: norm unknown"],
-        estimates={"error": np.array([1e-3, 2e-3])},
+        estimates={"error": np.array([1e-3, 2e-3]), "points": 7},
     )
     back = Certificate.from_dict(json.loads(json.dumps(whole.as_dict(), allow_nan=False)))
     assert back.as_dict() == whole.as_dict()
     np.testing.assert_array_equal(back["values"].low, whole["values"].low)
     assert back.met
     assert back["values"].per_mode
+    np.testing.assert_array_equal(back.estimates["error"], whole.estimates["error"])
+    assert isinstance(back.estimates["error"], np.ndarray)
+    assert back.estimates["points"] == 7
+    alone = Bound.from_dict(Bound().as_dict())
+    assert (alone.low, alone.high) == (-math.inf, math.inf)
     assert Bound.around(np.array([3.0, 2.0]), np.array([0.1, math.inf]))
 
 
@@ -105,20 +130,23 @@ def test_a_truncated_certificate_keeps_bounds_per_mode_and_no_others() -> None:
         {"values": Bound(np.zeros(3), np.arange(3.0)), "spectral": Bound(0, 1)},
         met=True,
         asked="rank 3",
+        estimates={"error": np.arange(3.0), "points": 7},
     )
     cut = whole.truncate(2, {"frobenius": Bound(0, 5)}, "rank 2", False)
     assert set(cut.bounds) == {"values", "frobenius"}
     np.testing.assert_array_equal(cut["values"].high, [0, 1])
     assert not cut.met
     assert cut.asked == "rank 2"
+    np.testing.assert_array_equal(cut.estimates["error"], [0, 1])
+    assert cut.estimates["points"] == 7
 
 
 def test_text_and_html_name_alarms_and_what_is_not_proven() -> None:
     known = Certificate({"frobenius": Bound(0, 2)}, asked="tol <0.1>", alarms=["a jump at x < 0"])
-    assert "NOT proven" in str(known)
+    assert "not proven" in str(known)
     assert "a jump" in str(known)
     page = known._repr_html_()
     assert "a jump at x &lt; 0" in page
-    assert "NOT proven" in page
+    assert "not proven" in page
     assert "‖T − T_k‖_F" in page
     assert "<0.1>" not in page

@@ -41,9 +41,12 @@ def _columns(values: Array, weights: Array | None) -> Tensor:
     return a * w.sqrt()[:, None]
 
 
-def _pair(a: Array, b: Array, weights: Array | None) -> tuple[Tensor, Tensor]:
+def _pair(
+    a: Array, b: Array, weights: Array | None, *, fewer: bool = False
+) -> tuple[Tensor, Tensor]:
     left, right = _columns(a, weights), _columns(b, weights)
-    if left.shape != right.shape:
+    missing = left.shape[1] - right.shape[1] if fewer else 0
+    if (len(left), left.shape[1] - max(missing, 0)) != right.shape:
         raise ValueError(
             f"learned and reference functions must have one shape, got {tuple(left.shape)} and "
             f"{tuple(right.shape)}"
@@ -77,9 +80,12 @@ def relative_errors(values: Array, exact: Array) -> np.ndarray:
 
 
 def procrustes(a: Array, b: Array, weights: Array | None = None) -> Tensor:
-    """The orthogonal Ω that brings A Ω closest to B: Ω = U Vᵀ from the SVD of AᵀB."""
-    left, right = _pair(a, b, weights)
-    u, _, vh = torch.linalg.svd(left.T @ right)
+    """The orthogonal Ω that brings A Ω closest to B: Ω = U Vᵀ from the SVD of AᵀB.
+
+    B may have fewer columns than A: those of Ω are orthonormal then.
+    """
+    left, right = _pair(a, b, weights, fewer=True)
+    u, _, vh = torch.linalg.svd(left.T @ right, full_matrices=False)
     return u @ vh
 
 

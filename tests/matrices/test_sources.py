@@ -13,7 +13,16 @@ from scipy.sparse.linalg import aslinearoperator
 
 from laws.sources import SourceLaws
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.sources.source import Source, tall
+from schmidt.matrices.sources.centred import Centred
+from schmidt.matrices.sources.source import (
+    Adjoint,
+    Dense,
+    InUnits,
+    Source,
+    Structure,
+    Wrapped,
+    tall,
+)
 
 rng = np.random.default_rng(8)
 PLAIN = rng.standard_normal((23, 11))
@@ -101,3 +110,69 @@ class TestMapped(SourceLaws):
 
     def source(self) -> Source:
         return source_of(np.load(self.path, mmap_mode="r"), 4, 0)
+
+
+class Marked(Dense):
+    """A source whose every answer can be told from a default."""
+
+    structure = Structure("a marked matrix", images=False)
+    probes = False
+    eps = 0.25
+    most = 3
+
+    def largest(self, rank: int) -> int:
+        return rank + 17
+
+    def give(self, result: torch.Tensor) -> Any:
+        return ("given", tuple(result.shape))
+
+    def give_left(self, left: Any, values: torch.Tensor, right: torch.Tensor) -> Any:
+        return "left"
+
+
+WRAPPERS: dict[type, Any] = {
+    Adjoint: Adjoint,
+    InUnits: lambda source: InUnits(source, 4.0),
+    Centred: lambda source: Centred(source, source.matrix.mean(0), 0.5 + torch.arange(11).double()),
+}
+
+
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_wrappers_forward_what_they_do_not_say_anew(kind: type) -> None:
+    inside = Marked(PLAIN)
+    inside.noise = 0.5
+    outside = WRAPPERS[kind](inside)
+    assert (outside.structure, outside.probes, outside.eps) == (inside.structure, False, 0.25)
+    assert (outside.most, outside.largest(2)) == (3, 19)
+    assert outside.give(torch.zeros(2, 1)) == ("given", (2, 1))
+    x = torch.zeros(1)
+    assert outside.give_left(x, x, x) == "left"
+    assert outside.solver == ""
+
+
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_wrappers_keep_noise_in_their_own_units(kind: type) -> None:
+    """Noise of the matrix within, as far as the wrapper's own products can make it grow."""
+    inside = Dense(PLAIN)
+    quiet = WRAPPERS[kind](inside).noise
+    inside.noise = 0.5
+    grown = {Adjoint: 0.5, InUnits: 0.125, Centred: 1.0}[kind]
+    assert WRAPPERS[kind](inside).noise == pytest.approx(quiet + grown)
+
+
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
+def test_wrappers_in_double_precision_and_other_units(kind: type) -> None:
+    given = PLAIN.astype(np.float32)
+    outside = WRAPPERS[kind](Dense(given))
+    exact = outside.dense().double() * outside.unit
+    wide, small = outside.wide(), outside.scaled(2.0)
+    assert wide.dtype == torch.float64
+    assert small.unit == 2 * outside.unit
+    slack = 1e-5 * float(exact.abs().max())
+    for other in (wide, small):
+        torch.testing.assert_close(
+            other.dense().double() * other.unit,
+            exact,
+            rtol=1e-5,
+            atol=slack,
+        )

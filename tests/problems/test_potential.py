@@ -55,6 +55,9 @@ def test_a_formula_and_a_function_are_one_problem() -> None:
     assert typed.summary.endswith("V = r^2")
     assert given.summary.endswith("V = cup")
     assert read.summary.endswith("V = V")
+    below = potential("-4*exp(-x**2)", 1, modes=1)
+    assert below.form.offset < 0
+    assert f"V − {-below.form.offset:g}, V" in below.summary
     assert (typed.name, typed.modes, typed.exact) == ("potential", 6, None)
     x = torch.randn(9, 2, dtype=torch.float64)
     for problem in (typed, given, read):

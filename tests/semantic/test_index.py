@@ -110,6 +110,16 @@ def test_rounding_neither_finds_nor_orders_documents(rng):
         assert places == sorted(places)  # both score the same: in the order of the index
 
 
+def test_equal_scores_are_in_the_order_of_words_and_then_of_the_index(monkeypatch):
+    """What differs by rounding is equal, also where the list is cut."""
+    index = SemanticIndex().fit([f"sea fish{i}" for i in range(8)])
+    score = 0.5 + 1e-13 * np.array([0, 3, 1, 7, 2, 6, 4, 5])
+    words = np.array([1.0, 1, 2, 1, 1, 1, 1, 1])
+    monkeypatch.setattr(index, "_parts", lambda counts: (score[None], words[None]))
+    for n in (1, 3, 8):
+        assert [h.position for h in index.search("sea", n=n)] == [2, 0, 1, 3, 4, 5, 6, 7][:n]
+
+
 def test_a_few_documents_are_enough():
     index = SemanticIndex().fit(["a cat sat", "a dog ran", "cat and dog", "fish swim in water"])
     assert 1 <= index.rank_ <= 4

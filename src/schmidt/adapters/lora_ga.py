@@ -19,7 +19,7 @@ from schmidt.adapters.delta import METHODS
 from schmidt.adapters.gradients import Loss, as_batches, mean_gradients, unsupported
 from schmidt.adapters.pairs import Pair, find_pairs
 from schmidt.adapters.start import Factors, adapter_of, begin, has_start, peft_model
-from schmidt.linalg import leading
+from schmidt.linalg import leading, orthogonal
 from schmidt.parameters import SEED, Allowed, Number, check
 
 GAMMA = 16.0
@@ -257,5 +257,4 @@ def _layer(pair: Pair) -> nn.Module:
 
 def _orthonormal(size: int, rank: int, generator: torch.Generator) -> Tensor:
     gaussian = torch.randn(size, rank, generator=generator, dtype=torch.float64)
-    Q, R = torch.linalg.qr(gaussian)
-    return Q * R.diagonal().sign()
+    return orthogonal(gaussian)

@@ -13,9 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from schmidt.completion.model import Biases, LowRank, Model, refit_columns, refit_rows
 from schmidt.completion.observed import Observed
+from schmidt.linalg import extend
 
 
 def soft_threshold(values: np.ndarray, penalty: float) -> np.ndarray:
@@ -175,18 +177,12 @@ def widen(x: Observed, model: Model, penalty: float, extra: int, seed: int) -> M
         return model
     e = x.matrix(model.residual(x))
     block = x.normals(1, extra, seed)
+    known, generator = torch.from_numpy(part.right), torch.Generator().manual_seed(seed)
     for _ in range(2):
-        block = _orthonormal_beside(e.T @ (e @ block), part.right)
+        block = extend(known, torch.from_numpy(e.T @ (e @ block)), generator)[1].numpy()
     wider = LowRank(
         np.hstack([part.left, np.zeros((x.shape[0], extra))]),
         np.concatenate([part.values, np.zeros(extra)]),
         np.hstack([part.right, block]),
     )
     return Model(model.biases, _final(e, wider, penalty))
-
-
-def _orthonormal_beside(block: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of what the block adds to the span of ``basis``; twice, for rounding."""
-    for _ in range(2):
-        block, _ = np.linalg.qr(block - basis @ (basis.T @ block))
-    return block

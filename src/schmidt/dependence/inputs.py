@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from schmidt.dependence.moments import CHUNK, batches
+from schmidt.linalg import whitener
 from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
 
 KINDS = ("whiten", "standard", "none")
@@ -200,7 +201,7 @@ def input_maps(
         w = w / w.sum()
         rows.append((z - w @ z) * w.sqrt()[:, None])
     sets = [torch.cat(rows) / 2**0.5] if shared else rows
-    maps = [_principal(r, components, damping).float() for r in sets] * (2 if shared else 1)
+    maps = [whitener(r, components, damping=damping).float() for r in sets] * (2 if shared else 1)
     return Inputs(found[0], maps[0]), Inputs(found[1], maps[1])
 
 
@@ -226,16 +227,3 @@ def _some(items: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
         weight = None
     one = torch.ones(len(items), dtype=torch.float64)
     return items, one if weight is None else weight.double()
-
-
-def _principal(rows: Tensor, components: int, damping: float) -> Tensor:
-    n, d = rows.shape
-    if d <= n:
-        values, vectors = torch.linalg.eigh(rows.T @ rows)
-    else:
-        values, dual = torch.linalg.eigh(rows @ rows.T)
-        vectors = rows.T @ dual / values.clamp_min(1e-300).sqrt()
-    values, vectors = values.flip(0)[:components], vectors.flip(1)[:, :components]
-    keep = values > 1e-10 * values[0]
-    values, vectors = values[keep], vectors[:, keep]
-    return vectors * (values + damping * values.mean()).rsqrt()

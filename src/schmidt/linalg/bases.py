@@ -9,6 +9,8 @@ from torch import Tensor
 
 CONDITION = 1e-3
 """Smallest ratio on the diagonal of R at which the second CholeskyQR makes up for the first."""
+SMALL_CORRECTION = 1e-3
+"""‖VᴴQ‖_F from which on a projection on a part of V was not enough."""
 NEARLY = 0.1
 """‖ZᴴZ − I‖_F up to which one pass is enough."""
 
@@ -44,7 +46,9 @@ def _cholesky(G: Tensor) -> Tensor | None:
     return lower.mH
 
 
-def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def extend(
+    V: Tensor, Z: Tensor, generator: torch.Generator, *, near: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Z = V C + Q R with orthonormal [V, Q]: one step of block Gram–Schmidt, twice.
 
     Columns of Z that lie in the span of V up to rounding are replaced in Q by random directions,
@@ -54,18 +58,23 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         V: (n, d) orthonormal.
         Z: (n, b), b ≤ n − d.
         generator: of the random directions.
+        near: the first pass goes over V[:, near:] only, because Z is known to be orthogonal to the
+            columns before up to rounding, as in a Lanczos process. What is left of them is seen in
+            the second pass, and both are made in full where it is more than rounding.
 
     Returns:
         C (d, b), Q (n, b), R (b, b).
     """
     # columns of one size, so that small ones are not taken for the rounding of large ones
     size = torch.linalg.vector_norm(Z, dim=0)
-    size = torch.where(size > 0, size, torch.ones_like(size))
+    least = 1e3 * torch.finfo(Z.dtype).tiny ** 0.5
+    if not bool(((size > least) & (size < 1 / least)).all()):  # squares under- or overflow
+        size = Z.abs().amax(0)
+        size = torch.where(size > 0, size, torch.ones_like(size))
     Z = Z / size
-    C = V.mH @ Z
-    Z = Z - V @ C
-    Q, R = orthonormalize(Z)
-    correction = V.mH @ Q
+    C, Q, R, correction = _projected(V, Z, near)
+    if near and not bool(torch.linalg.vector_norm(correction) < SMALL_CORRECTION):
+        C, Q, R, correction = _projected(V, Z, 0)
     Q = Q - V @ correction
     C = C + correction @ R
     # below this, what is left of Z is rounding and no direction
@@ -83,6 +92,25 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         return C * size, Q, R * size
     Q, again = orthonormalize(Q)
     return C * size, Q, (again @ R) * size
+
+
+def _projected(V: Tensor, Z: Tensor, near: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """C, Q, R with Z = V C + Q R, and what V still sees of Q; C of columns before ``near`` is 0."""
+    part = V[:, near:]
+    C = part.mH @ Z
+    Q, R = orthonormalize(Z - part @ C)
+    if near:
+        C = torch.cat([C.new_zeros(near, C.shape[1]), C])
+    return C, Q, R, V.mH @ Q
+
+
+def orthogonal(gaussian: Tensor) -> Tensor:
+    """Orthonormal columns (n, k), n ≥ k, uniformly distributed if the entries were normal.
+
+    Q of the QR factorization with the one choice of signs that makes R's diagonal positive.
+    """
+    Q, R = torch.linalg.qr(gaussian)
+    return Q * R.diagonal().sgn()
 
 
 def random_normal(n: int, b: int, like: Tensor, generator: torch.Generator) -> Tensor:
@@ -116,6 +144,7 @@ def span(
     weights: Tensor | None = None,
     cut: float = 1e-12,
     constraints: Tensor | None = None,
+    what: str = "columns",
 ) -> Span:
     """An orthonormal basis of the span of columns: scaling, QR, SVD of R, cut.
 
@@ -126,6 +155,7 @@ def span(
         weights: (N,) of the inner product Σ w_n f_n* g_n; default one.
         cut: relative size below which directions are dropped.
         constraints: (c, K) linear functionals of the columns that must vanish on the basis.
+        what: the columns are, for the message where all of them are zero.
 
     Raises:
         ValueError: columns that are all zero.
@@ -151,7 +181,7 @@ def span(
     q, r = torch.linalg.qr(scaled)
     u, s, vh = torch.linalg.svd(r, full_matrices=False)
     if not bool(s[0] > 0):
-        raise ValueError("all columns are zero")
+        raise ValueError(f"all {what} are zero: there is nothing to span")
     keep = s > cut * s[0]
     mix = vh[keep].mH / s[keep]
     if free is not None:

@@ -1,9 +1,12 @@
-"""Leading singular triplets of an array in memory, with one choice of the way by its size."""
+"""Leading triplets and eigenpairs of an array in memory, with one choice of the way by its size."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
@@ -18,32 +21,38 @@ SHARE = 6
 TALL = 8
 """Ratio of the sides from which the Gram matrix of the smaller one is decomposed, in float64."""
 POWERS = 4
+FULL = 600
+"""Smaller side up to which LAPACK's full decomposition is faster than a Krylov space that must
+converge to rounding; and so it is beyond a quarter of the smaller side."""
 TABLE = {
     "rank": Number(1, whole=True),
-    "method": Choice("auto", "lapack", "gram", "projection"),
+    "method": Choice("auto", "lapack", "gram", "krylov", "projection"),
     "seed": SEED,
 }
 
 
 def leading(
-    matrix: Tensor, rank: int, *, method: str = "auto", seed: int = 0
+    matrix: Any, rank: int, *, method: str = "auto", seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """U (m, k), σ (k,), V (n, k): the k = min(rank, m, n) largest σ, signs by the one rule on V.
 
     "lapack" decomposes everything. "gram" takes eigenvectors of the smaller Gram matrix in
-    float64: values below 1e-7 σ₁ are rounding then. "projection" iterates a random block of
-    2k + 8 columns (Halko, Martinsson and Tropp 2011) with four powers: without a certificate, for
-    which there is :func:`schmidt.svd`. "auto" takes the projection only where the smaller side is
-    above 1,024 and k below a sixth of it.
+    float64: values below 1e-7 σ₁ are rounding then. "krylov" is ARPACK, to rounding, where it is
+    faster than LAPACK. "projection" iterates a random block of 2k + 8 columns (Halko, Martinsson
+    and Tropp 2011) with four powers. Neither proves that no value was missed: for a certificate
+    there is :func:`schmidt.svd`. "auto" takes the projection only where the smaller side is above
+    1,024 and k below a sixth of it.
 
     Args:
-        matrix: (m, n), real or complex; lower precisions than float32 are raised to it.
+        matrix: (m, n) tensor, real or complex; lower precisions than float32 are raised to it.
+            A scipy sparse array is decomposed by "gram" only.
         rank: number of triplets.
         method: which way.
         seed: of the random columns; torch's global generators are not touched.
 
     Raises:
-        ValueError: entries that are not finite, a parameter out of range.
+        ValueError: entries that are not finite, a parameter out of range, a sparse array and
+            another way than "gram".
 
     Cost: 6 m n² + 20 n³ flops, m n² or 10 m n k.
 
@@ -53,6 +62,12 @@ def leading(
         tensor([3., 2.])
     """
     check(TABLE, rank=rank, method=method, seed=seed)
+    if scipy.sparse.issparse(matrix):
+        if method != "gram":
+            raise ValueError(f'sparse arrays are for method="gram", got {method!r}; or schmidt.svd')
+        U, s, V = _gram(matrix, min(rank, *matrix.shape))
+        signs = fix_signs(V)
+        return U * signs, s, V * signs
     if not bool(
         torch.isfinite(torch.view_as_real(matrix) if matrix.is_complex() else matrix).all()
     ):
@@ -64,6 +79,8 @@ def leading(
         method = "projection" if few else "lapack"
     if method == "gram":
         U, s, V = _gram(A, k)
+    elif method == "krylov" and small > FULL and 4 * k <= small:
+        U, s, V = _krylov(A, k, seed)
     elif method == "projection" and 2 * k + 8 < small:
         U, s, V = _projection(A, k, seed)
     else:
@@ -73,16 +90,50 @@ def leading(
     return U * signs, s, V * signs
 
 
-def _gram(A: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+def leading_eigenpairs(matrix: Tensor, count: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """λ (k,) and V (n, k): the k eigenpairs of largest |λ|, descending, of a Hermitian array.
+
+    LAPACK, or ARPACK to rounding where that is faster; it proves nothing about values missed.
+    """
+    n = len(matrix)
+    if n <= FULL or 4 * count > n:
+        values, vectors = torch.linalg.eigh(matrix)
+    else:
+        found = scipy.sparse.linalg.eigsh(matrix.numpy(), count, which="LM", v0=_start(n, seed))
+        values, vectors = (torch.from_numpy(part.copy()) for part in found)
+    order = values.abs().argsort(descending=True)[:count]
+    return values[order], vectors[:, order]
+
+
+def _start(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(n)
+
+
+def _krylov(A: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    a = A.resolve_conj().cpu().numpy()
+    u, s, vh = scipy.sparse.linalg.svds(a, k, v0=_start(min(a.shape), seed).astype(a.dtype))
+    order = np.argsort(-s)
+    parts = (u[:, order], s[order], vh[order].conj().T)
+    U, values, V = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
+    return U.to(A), values.to(A.real), V.to(A)
+
+
+def _gram(A: Any, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Q from the eigenvectors of the smaller Gram matrix, then the SVD of QᴴA."""
+    sparse = scipy.sparse.issparse(A)
     flip = A.shape[0] < A.shape[1]
-    wide = (A.mH if flip else A).to(torch.complex128 if A.is_complex() else torch.float64)
-    _, vectors = torch.linalg.eigh(wide.mH @ wide)
-    near = vectors.flip(1)[:, :k]
-    Q, R = torch.linalg.qr(wide @ near)
+    if sparse:
+        wide = A.conj().T.tocsr() if flip else A
+        gram = torch.from_numpy((wide.conj().T @ wide).toarray())
+    else:
+        wide = (A.mH if flip else A).to(torch.complex128 if A.is_complex() else torch.float64)
+        gram = wide.mH @ wide
+    near = torch.linalg.eigh(gram)[1].flip(1)[:, :k]
+    Q, R = torch.linalg.qr(torch.from_numpy(wide @ near.numpy()) if sparse else wide @ near)
     inner, s, rotation = torch.linalg.svd(R)
     far, near = Q @ inner, near @ rotation.mH
     left, right = (near, far) if flip else (far, near)
-    return left.to(A), s.to(A.real.dtype), right.to(A)
+    return (left, s, right) if sparse else (left.to(A), s.to(A.real.dtype), right.to(A))
 
 
 def _projection(A: Tensor, k: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:

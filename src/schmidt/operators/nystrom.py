@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import scipy.sparse.linalg
 import torch
 from torch import Tensor, nn
 
 from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
-from schmidt.linalg import fix_signs
+from schmidt.linalg import fix_signs, leading, leading_eigenpairs
 from schmidt.operators.kernel import BLOCK, Kernel
 from schmidt.operators.measures import Points
 from schmidt.operators.spectrum import Functions
@@ -19,8 +17,6 @@ from schmidt.parameters import SEED, Number, check
 
 MEMORY = 2**31
 """Bytes that the kernel's matrix may take."""
-FULL = 600
-"""Up to this size LAPACK's full decomposition is the fastest."""
 
 TABLE = {
     "modes": Number(1, whole=True),
@@ -124,37 +120,12 @@ def nystrom(
     )
     settings = {"method": "nystrom", "points": points, "left_points": rows, "seed": seed}
     if symmetric:
-        values, vectors = _eigen((matrix + matrix.T) / 2, modes)
+        values, vectors = leading_eigenpairs((matrix + matrix.T) / 2, modes, seed=seed)
         vectors = vectors * fix_signs(vectors / x.weight.sqrt()[:, None])
         f = Functions(sections, vectors / values / unit)
         return Factorization(f, values.numpy() * unit, f, certificate=known, settings=settings)
-    left, sigma, right = _singular(matrix, modes)
+    left, sigma, right = leading(matrix, modes, method="krylov", seed=seed)
     sign = fix_signs(right / x.weight.sqrt()[:, None])
     f = Functions(sections, sign * left / sigma / unit)
     g = Functions(Sections(kernel, x, of_domain=True), sign * right / sigma / unit)
     return Factorization(g, sigma.numpy() * unit, f, certificate=known, settings=settings)
-
-
-def _eigen(matrix: Tensor, modes: int) -> tuple[Tensor, Tensor]:
-    """The eigenpairs of largest modulus, descending."""
-    if len(matrix) <= FULL or modes > len(matrix) // 4:
-        values, vectors = torch.linalg.eigh(matrix)
-    else:
-        start = np.ones(len(matrix))
-        found = scipy.sparse.linalg.eigsh(matrix.numpy(), modes, which="LM", v0=start)
-        values, vectors = (torch.from_numpy(part.copy()) for part in found)
-    order = values.abs().argsort(descending=True)[:modes]
-    return values[order], vectors[:, order]
-
-
-def _singular(matrix: Tensor, modes: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(left, σ, right), columns."""
-    if min(matrix.shape) <= FULL or modes > min(matrix.shape) // 4:
-        u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-        return u[:, :modes], s[:modes], vh[:modes].T
-    start = np.ones(min(matrix.shape))
-    u, s, vh = scipy.sparse.linalg.svds(matrix.numpy(), modes, v0=start)
-    order = np.argsort(-s)
-    parts = (u[:, order], s[order], vh[order].T)
-    first, values, second = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
-    return first, values, second

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from schmidt.certificate import Certificate
 from schmidt.linalg import fix_signs
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Derivatives, Exact, Function, Jet
@@ -58,6 +59,15 @@ class Spectrum:
     def rank(self) -> int:
         """Dimension of the learned span."""
         return self.mix_f.shape[1]
+
+    @property
+    def certificate(self) -> Certificate:
+        """Three estimates of one value, on sampled points: nothing is proven."""
+        return Certificate(
+            asked=f"{len(self.norm)} modes",
+            notes=["estimates from the learned functions; nothing bounds what they miss"],
+            estimates={"norm": self.norm, "rayleigh": self.rayleigh, "ritz": self.ritz},
+        )
 
 
 def double(function: Function) -> Function:

@@ -13,7 +13,7 @@ from schmidt.operators.networks import Ansatz, BoxMask, PeriodicInputs, ScaledIn
 from schmidt.operators.ritz import BoxSpace, TorusSpace
 from schmidt.operators.training import Training
 from schmidt.problems import separable
-from schmidt.problems.problem import ExactSpectrum, Problem, trunk
+from schmidt.problems.problem import ExactSpectrum, Problem, signed, trunk
 
 MOST_IN_BOX = 16
 
@@ -86,7 +86,7 @@ def well2d(shift: float = WELL_SHIFT) -> Problem:
         raise ValueError(f"the shift must exceed the lowest energy 2π², got {shift}")
     return Problem(
         name="well2d",
-        summary=f"infinite square well, T = ∇² + {shift / math.pi**2:g}π² on [0, 1]²",
+        summary=f"infinite square well, T = ∇² {signed(shift / math.pi**2)}π² on [0, 1]²",
         form=Schrodinger(free, Lebesgue(SmoothBox(0.0, 1.0, 2))) + shift,
         modes=15,
         network=lambda kind, modes: box_network(kind, modes, 2, WELL_SHIFT),
@@ -149,7 +149,7 @@ def torus(dim: int = 2) -> Problem:
     modes, shift = separable.whole_levels(axes, MOST_ON_TORUS)
     return Problem(
         name="torus",
-        summary=f"waves on the torus, d = {dim}, T = ∇² + {shift:g} on [0, 2π]^{dim}, periodic",
+        summary=f"waves on the torus, d = {dim}, T = ∇² {signed(shift)} on [0, 2π]^{dim}, periodic",
         form=Schrodinger(free, periodic_measure(dim)) + shift,
         modes=modes,
         network=lambda kind, count: torus_network(kind, count, dim, shift),

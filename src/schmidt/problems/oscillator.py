@@ -14,7 +14,7 @@ from schmidt.operators.networks import Ansatz, BoundedInputs, GaussianEnvelope
 from schmidt.operators.ritz import confining
 from schmidt.operators.training import Training
 from schmidt.problems import separable
-from schmidt.problems.problem import ExactSpectrum, Problem, by_level, trunk
+from schmidt.problems.problem import ExactSpectrum, Problem, by_level, signed, trunk
 from schmidt.problems.separable import hermite_functions
 
 SHIFT = 16.0
@@ -89,7 +89,7 @@ def oscillator2d(shift: float = SHIFT) -> Problem:
         raise ValueError(f"the shift must exceed the lowest energy 2, got {shift}")
     return Problem(
         name="oscillator2d",
-        summary=f"harmonic oscillator in the plane, T = ∇² − |x|² + {shift:g}",
+        summary=f"harmonic oscillator in the plane, T = ∇² − |x|² {signed(shift)}",
         form=Schrodinger(harmonic, Lebesgue(_radii())) + shift,
         modes=28,
         network=lambda kind, modes: oscillator_network(kind, modes, shift - 2),
@@ -115,7 +115,7 @@ def oscillator(dim: int = 5) -> Problem:
     reach = math.sqrt(2 * top + 1) + 2.0
     return Problem(
         name="oscillator",
-        summary=f"harmonic oscillator, d = {dim}, T = ∇² − |x|² + {shift:g}",
+        summary=f"harmonic oscillator, d = {dim}, T = ∇² − |x|² {signed(shift)}",
         form=Schrodinger(harmonic, _measure(dim, top)) + shift,
         modes=modes,
         network=lambda kind, count: oscillator_network(kind, count, shift - dim, dim),
@@ -229,7 +229,7 @@ def coupled_oscillators(dim: int = 5) -> Problem:
     proposal = RotatedGaussian(_covariance(separable.states(axes, modes), dim))
     return Problem(
         name="coupled-oscillators",
-        summary=f"chain of {dim} coupled oscillators, T = ∇² − Σx_i² + Σx_i x_i₊₁ + {shift:.4g}",
+        summary=f"chain of {dim} coupled oscillators, T = ∇² − Σx_i² + Σx_i x_i₊₁ {signed(shift)}",
         form=Schrodinger(chain, Lebesgue(proposal)) + shift,
         modes=modes,
         network=lambda kind, count: chain_network(kind, count, dim, shift - ground),

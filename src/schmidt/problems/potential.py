@@ -15,7 +15,7 @@ from schmidt.operators.ritz.spaces.confining import scalar_field
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
-from schmidt.problems.problem import Problem, trunk
+from schmidt.problems.problem import Problem, signed, trunk
 
 MODES = 6
 
@@ -34,7 +34,7 @@ def potential(
     T = κ∇² − V + c with c the energy below which Weyl's law expects the states.
 
     Args:
-        source: a formula such as ``"x**2 + y**2 + 0.1*x*y**2"`` (see
+        source: a formula such as ``"x**2 + y**2 + x**2*y**2"`` (see
             :func:`schmidt.problems.formula.formula`), or points (B, d) → (B,).
         dim: d.
         modes: how many states to expect; default 6.
@@ -62,8 +62,6 @@ def potential(
         reach = float(weyl.radius) * 1.3
     shift = energy + 0.1 * depth
 
-    sign, factor = "−" if shift < 0 else "+", "" if kinetic == 1 else f"{kinetic:g} "
-
     def network(kind: str, count: int) -> nn.Module:
         choice = FeatureChoice(width=32, points=1000)
         inputs = space.inputs(choice)
@@ -78,7 +76,7 @@ def potential(
 
     return Problem(
         name="potential",
-        summary=f"T = {factor}∇² − V {sign} {abs(shift):.4g}, V = {text}",
+        summary=f"T = {'' if kinetic == 1 else f'{kinetic:g} '}∇² − V {signed(shift)}, V = {text}",
         form=Schrodinger(field, space.measure(), kinetic=kinetic) + shift,
         modes=modes,
         network=network,

@@ -122,3 +122,8 @@ def trunk(
     if kind == "shared":
         return SharedMLP(features, modes, shared)
     return DisjointMLP(features, modes, disjoint)
+
+
+def signed(value: float) -> str:
+    """A number as a term of a sum: "+ 3", "− 3"."""
+    return f"{'−' if value < 0 else '+'} {abs(value):g}"

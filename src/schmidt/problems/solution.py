@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from schmidt.certificate import Certificate
-from schmidt.compare import Comparison, align, compare, degenerate_groups, gram
+from schmidt.compare import Comparison, align, compare, degenerate_groups, gram, procrustes
 from schmidt.factorization import Eigenpairs, Factorization
 from schmidt.operators.fit import Fit
 from schmidt.operators.form import Sample
@@ -201,11 +201,9 @@ class Solution:
         last = next(g for g in degenerate_groups(values) if g.start < k <= g.stop)
         turn = np.eye(last.stop)[:, :k]
         if last.stop > k and exact.right is not None:
-            w = self.sample.x.weight.numpy()[:, None]
             level = exact.right(self.sample.x.x.numpy(), last.stop)[:, last]
-            overlap = (w * level).T @ self.right_values()[:, last.start : k]
-            u, _, vh = np.linalg.svd(overlap, full_matrices=False)
-            turn[last, last.start : k] = u @ vh
+            learned = self.right_values()[:, last.start : k]
+            turn[last, last.start : k] = procrustes(level, learned, self.sample.x.weight)
         return last.stop, turn
 
     def exact_functions(self, x: np.ndarray) -> np.ndarray:

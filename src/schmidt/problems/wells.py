@@ -27,7 +27,7 @@ from schmidt.operators.ritz import TorusSpace, confining
 from schmidt.operators.training import Training
 from schmidt.problems import separable
 from schmidt.problems.box import periodic_measure, torus_network, waves
-from schmidt.problems.problem import ExactSpectrum, Problem, trunk
+from schmidt.problems.problem import ExactSpectrum, Problem, signed, trunk
 from schmidt.problems.separable import hermite_functions, kinetic, multiplication
 
 HOLLOW, TILT, BEND, STIFFNESS = 3.0, 0.3, 0.3, 2.5
@@ -175,7 +175,7 @@ def morse() -> Problem:
     bound = sum(e < morse_level(0) + DEPTH for e in separable.energies(axes, 100))
     return Problem(
         name="morse",
-        summary=f"two Morse oscillators, T = ∇² − Σ 64(1 − e^(−x_i/2))² + {shift:g}",
+        summary=f"two Morse oscillators, T = ∇² − Σ 64(1 − e^(−x_i/2))² {signed(shift)}",
         form=Schrodinger(morse_potential, Lebesgue(UniformBox(*WINDOW, 2), "lattice")) + shift,
         modes=modes,
         network=lambda kind, count: morse_network(kind, count, shift),
@@ -251,7 +251,7 @@ def cosine(dim: int = 2) -> Problem:
     ground = dim * mathieu_level(0)
     return Problem(
         name="cosine",
-        summary=f"cosine potential on the torus, d = {dim}, T = ∇² − Σcos x_i + {shift:.4g}",
+        summary=f"cosine potential on the torus, d = {dim}, T = ∇² − Σcos x_i {signed(shift)}",
         form=Schrodinger(cosines, periodic_measure(dim)) + shift,
         modes=modes,
         network=lambda kind, count: torus_network(kind, count, dim, shift - ground),

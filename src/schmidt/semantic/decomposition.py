@@ -7,7 +7,7 @@ from scipy import sparse
 
 from schmidt.certificate import Bound, Certificate
 from schmidt.factorization import Factorization
-from schmidt.linalg import fix_signs
+from schmidt.linalg import fix_signs, leading
 from schmidt.matrices.svd import svd
 
 GRAM, PART, ROUNDING = 4000, 0.05, 1e-7
@@ -51,18 +51,14 @@ def triplets(weights: sparse.csr_array, rank: int, seed: int = 0) -> Factorizati
 def _by_gram(
     weights: sparse.csr_array, rank: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, Certificate]:
-    """Q from the eigenvectors of the smaller Gram matrix, then the SVD of QᵀA: A_k = QQᵀA.
+    """By the smaller Gram matrix, A_k = QQᵀA with Q from its eigenvectors, and what that proves.
 
     ‖A − A_k‖_F² = ‖A‖_F² − Σ σ_i² exactly, whatever the orthonormal Q; by Weyl's inequality the
     σ_i² are those of A up to the rounding of the Gram matrix and of its decomposition.
     """
-    wide = weights.shape[0] <= weights.shape[1]
-    matrix = weights if wide else weights.T.tocsr()
-    _, vectors = np.linalg.eigh((matrix @ matrix.T).toarray())
-    near = vectors[:, ::-1][:, :rank]
-    q, r = np.linalg.qr(matrix.T @ near)
-    inner, values, rotation = np.linalg.svd(r)
-    near, far = near @ rotation.T, q @ inner
+    documents, values, terms = (
+        part.numpy() for part in leading(weights.astype(float), rank, method="gram")
+    )
     square = float(weights.data @ weights.data)
     rounding = 16 * min(weights.shape) * np.finfo(float).eps * square
     left_out = square - float(values @ values)
@@ -79,4 +75,4 @@ def _by_gram(
         met=True,
         asked=f"rank {len(values)}",
     )
-    return (near, values, far, known) if wide else (far, values, near, known)
+    return documents, values, terms, known

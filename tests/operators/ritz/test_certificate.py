@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from schmidt.linalg import span
 from schmidt.operators import ConvectionDiffusion, Distribution, Gaussian, Schrodinger
 from schmidt.operators.ritz import EuclideanSpace, FeatureChoice, NormalSpace
 from schmidt.operators.ritz.certify import Evidence, certify
@@ -16,9 +17,8 @@ from schmidt.operators.ritz.collocation import (
     collocate,
     compress,
     conditions,
-    leading,
-    orthonormalise,
     refine,
+    ritz_pairs,
     signed,
 )
 from schmidt.operators.ritz.trunk import TrunkFeatures
@@ -115,8 +115,8 @@ def solve(
     features = space.features(choice)
     rule = space.fresh(points, torch.Generator().manual_seed(seed))
     at = collocate(form, features, rule)
-    basis = orthonormalise(at.values)
-    values, vectors = leading(compress(basis, at.images), modes + 2, self_adjoint=True)
+    basis = span(at.values)
+    values, vectors = ritz_pairs(compress(basis, at.images), modes + 2, self_adjoint=True)
     return features, values, basis.mix @ vectors
 
 

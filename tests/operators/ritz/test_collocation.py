@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from schmidt.linalg import span
 from schmidt.operators import Points, Schrodinger
 from schmidt.operators.ritz.collocation import (
     collocate,
     compress,
-    leading,
-    orthonormalise,
     residuals,
+    ritz_pairs,
 )
 
 Functions = Callable[[Tensor], Tensor]
@@ -40,9 +40,9 @@ def test_eigenvalues_are_exact_for_any_weights(hermite: Functions, oscillator: M
     turn = torch.randn(5, 5, dtype=torch.float64)
     form, points = oscillator(1), arbitrary_points()
     at = collocate(form, lambda x: hermite(x) @ turn, points)
-    basis = orthonormalise(at.values)
+    basis = span(at.values)
     matrix = compress(basis, at.images)
-    values, _ = leading(matrix, 5, self_adjoint=False)
+    values, _ = ritz_pairs(matrix, 5, self_adjoint=False)
     expected = torch.tensor([-1.0, -3, -5, -7, -9], dtype=torch.float64)
     torch.testing.assert_close(values.real, expected, rtol=1e-8, atol=1e-8)
     galerkin = basis.values.T @ (at.images @ basis.mix)
@@ -53,10 +53,10 @@ def test_eigenvalues_are_exact_for_any_weights(hermite: Functions, oscillator: M
 def test_on_an_exact_quadrature_it_is_galerkin(hermite: Functions, oscillator: Make) -> None:
     form = oscillator(1)
     at = collocate(form, lambda x: hermite(x * 1.1), form.measure.rule(60))
-    basis = orthonormalise(at.values)
+    basis = span(at.values)
     matrix = compress(basis, at.images)
     torch.testing.assert_close(matrix, matrix.T, rtol=0, atol=1e-11)
-    found = leading(matrix, 2, self_adjoint=True)[0]
+    found = ritz_pairs(matrix, 2, self_adjoint=True)[0]
     torch.testing.assert_close(found, torch.linalg.eigvalsh(matrix).flip(0)[:2])
     assert bool((found < torch.tensor([-1.0, -3.0]) + 1e-12).all())
 
@@ -65,7 +65,7 @@ def test_leading_blocks_belong_to_leading_parts_of_the_basis(
     hermite: Functions, oscillator: Make
 ) -> None:
     at = collocate(oscillator(1), lambda x: hermite(x * 1.1), arbitrary_points())
-    basis = orthonormalise(at.values)
+    basis = span(at.values)
     whole = compress(basis, at.images)
     few = torch.linalg.lstsq(basis.values[:, :3], at.images @ basis.mix[:, :3]).solution
     torch.testing.assert_close(whole[:3, :3], few)
@@ -110,7 +110,7 @@ def test_residuals_vanish_on_eigenfunctions_only(hermite: Functions, oscillator:
 
 def check_invariant(matrix: Tensor, count: int, tolerance: float, between: float = 1e-12) -> Tensor:
     """Vectors of one level are orthonormal; those of two levels overlap less than ``between``."""
-    values, vectors = leading(matrix, count, self_adjoint=True)
+    values, vectors = ritz_pairs(matrix, count, self_adjoint=True)
     assert values.dtype == vectors.dtype == torch.float64
     assert values.shape == (count,)
     assert bool((values.diff() <= 0).all())
@@ -157,7 +157,7 @@ def test_an_invariant_subspace_survives_what_lies_below() -> None:
     """Not A's symmetric part: a block above the diagonal of size one must not enter."""
     top = torch.diag(torch.tensor([3.0, 2.0], dtype=torch.float64))
     matrix = torch.cat([torch.cat([top, torch.ones(2, 3).double()], 1), torch.zeros(3, 5)], 0)
-    values, vectors = leading(matrix, 2, self_adjoint=True)
+    values, vectors = ritz_pairs(matrix, 2, self_adjoint=True)
     torch.testing.assert_close(values, torch.tensor([3.0, 2.0]).double())
     assert float(vectors[2:].abs().max()) < 1e-13
     symmetric = torch.linalg.eigvalsh((matrix + matrix.T) / 2).flip(0)[:2]
@@ -174,7 +174,7 @@ def test_complex_eigenvalues_come_by_real_part_then_plus_before_minus() -> None:
         -9.0 * eye(1),
     ]
     matrix = turn @ torch.block_diag(*blocks) @ torch.linalg.inv(turn)
-    values, vectors = leading(matrix, 6, self_adjoint=False)
+    values, vectors = ritz_pairs(matrix, 6, self_adjoint=False)
     expected = torch.tensor([0, -0.5 + 3j, -0.5 - 3j, -1 + 2j, -1, -1 - 2j]).to(torch.complex128)
     torch.testing.assert_close(values, expected, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(vectors.norm(dim=0), torch.ones(6).double())
@@ -184,8 +184,8 @@ def test_complex_eigenvalues_come_by_real_part_then_plus_before_minus() -> None:
 
 @pytest.mark.parametrize("self_adjoint", [True, False])
 def test_matrices_of_zeros_and_of_one_entry(self_adjoint: bool) -> None:
-    values, vectors = leading(torch.zeros(3, 3).double(), 2, self_adjoint=self_adjoint)
+    values, vectors = ritz_pairs(torch.zeros(3, 3).double(), 2, self_adjoint=self_adjoint)
     assert float(values.abs().max()) == 0
     torch.testing.assert_close((vectors.mH @ vectors).real, eye(2))
-    single = leading(-4 * eye(1), 1, self_adjoint=self_adjoint)[0]
+    single = ritz_pairs(-4 * eye(1), 1, self_adjoint=self_adjoint)[0]
     assert complex(single[0]) == -4

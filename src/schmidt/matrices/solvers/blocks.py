@@ -23,8 +23,8 @@ from torch import Tensor
 from schmidt.matrices.solvers.incremental import Incremental
 from schmidt.matrices.solvers.triplets import Triplets, polar
 from schmidt.matrices.sources.centred import Centred, centred, column_means, slices, wanted
-from schmidt.matrices.sources.entries import double
-from schmidt.matrices.sources.source import Dense, Source, Sparse, unit_of
+from schmidt.matrices.sources.entries import double, unit_of
+from schmidt.matrices.sources.source import BLOCKS, Dense, Source, Sparse
 
 FAR = 1e60
 """Larger than all rows so far: a block that sets the units anew."""
@@ -40,7 +40,7 @@ class Rows(Source):
     Entries are in units of the first block that is not zero, or of a later one that is far larger.
     """
 
-    structure = "blocks"
+    structure = BLOCKS
     probes = False
     solver = "blocks"
 
@@ -222,7 +222,7 @@ class Twice(Rows):
 class Turned(Source):
     """A matrix (m, n) with few rows in a file, as row blocks of Aᴴ, centred and scaled."""
 
-    structure = "blocks"
+    structure = BLOCKS
     solver = "blocks"
     probes = False
 

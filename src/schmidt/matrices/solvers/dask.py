@@ -15,8 +15,8 @@ from schmidt.arrays import refuse_masked
 from schmidt.matrices.solvers.krylov import block_krylov
 from schmidt.matrices.solvers.triplets import Triplets, negligible
 from schmidt.matrices.sources.centred import vector
-from schmidt.matrices.sources.entries import checked
-from schmidt.matrices.sources.source import Dense, Source, unit_of
+from schmidt.matrices.sources.entries import checked, unit_of
+from schmidt.matrices.sources.source import DASK, Dense, Source
 
 SPACE = 40
 """Largest dimension of the Krylov space, in multiples of the rank."""
@@ -88,7 +88,7 @@ class Chunked(Source):
     held here; the left side stays a dask array, as an expression that nobody has computed yet.
     """
 
-    structure = "dask"
+    structure = DASK
     solver = "dask"
 
     def __init__(self, A: Any) -> None:

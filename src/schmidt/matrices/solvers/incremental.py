@@ -16,7 +16,7 @@ from torch import Tensor
 
 from schmidt.matrices.solvers.choice import solve
 from schmidt.matrices.solvers.triplets import Triplets, lapack
-from schmidt.matrices.sources.source import Dense, Source, tall
+from schmidt.matrices.sources.source import SPARSE, Dense, Source, tall
 
 
 class Incremental:
@@ -76,7 +76,7 @@ class Incremental:
 class Stacked(Source):
     """[top; bottom] with few dense rows on top."""
 
-    structure = "sparse"
+    structure = SPARSE
 
     def __init__(self, top: Tensor, bottom: Source) -> None:
         self.top, self.bottom = top, bottom

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from schmidt.arrays import tensor
-from schmidt.matrices.sources.entries import checked, double, squared_norm, view
-from schmidt.matrices.sources.source import Dense, Source, Sparse, norm_of
+from schmidt.matrices.sources.entries import checked, double, norm_of, squared_norm, view
+from schmidt.matrices.sources.source import MAPPED, Dense, Source, Sparse, Wrapped
 
 CHUNK = 4096
 """Rows of a dense matrix that are in double precision at a time."""
@@ -20,7 +20,7 @@ ROOM = 2**24
 """Bytes of a block of rows of a matrix in a file."""
 
 
-class Centred(Source):
+class Centred(Wrapped):
     """(A − 1 μᵀ) diag(scale)⁻¹ as its products.
 
     Args:
@@ -29,18 +29,18 @@ class Centred(Source):
         scale: (n,), positive, in double precision.
 
     Products A x and 1 μᵀx cancel: their rounding is that of √m ‖μ/scale‖, not of what is left,
-    and stands in ``noise``.
+    and stands in ``noise``, beside what the noise of A itself becomes.
     """
 
     def __init__(self, source: Source, mean: Tensor, scale: Tensor) -> None:
-        self.source, self._given = source, (mean, scale)
+        super().__init__(source)
+        self._given, self.unit = (mean, scale), 1.0
         self.mean, self.scale = mean.to(source.dtype), scale.to(source.dtype)
-        self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
-        self.structure = "operator" if source.structure == "operator" else "sparse"
         self.norm2 = _centred_norm2(source, mean, scale)
         eps, m = float(torch.finfo(source.dtype).eps), source.shape[0]
         size = math.sqrt(m) * norm_of(mean / scale)
-        self.noise = 8 * eps * math.sqrt(self.small) * size
+        least = float(scale.abs().min()) if len(scale) else 1.0
+        self.noise = source.noise / least + 8 * eps * math.sqrt(self.small) * size
 
     def apply(self, X: Tensor) -> Tensor:
         scaled = X / self.scale[:, None]
@@ -50,15 +50,14 @@ class Centred(Source):
         inner = self.source.adjoint(Y) - torch.outer(self.mean.conj().resolve_conj(), Y.sum(0))
         return inner / self.scale[:, None]
 
-    @property
-    def eps(self) -> float:
-        return self.source.eps
-
     def dense(self) -> Tensor:
         return (self.source.dense() - self.mean) / self.scale
 
-    def wide(self) -> Source:
-        other = Centred(self.source.wide(), *self._given)
+    def entries(self) -> None:
+        return None
+
+    def around(self, source: Source) -> Centred:
+        other = Centred(source, *self._given)
         other.unit = self.unit
         return other
 
@@ -68,9 +67,6 @@ class Centred(Source):
         other = Centred(self.source.scaled(factor), mean / factor, scale)
         other.unit = self.unit * factor
         return other
-
-    def give(self, result: Tensor) -> Any:
-        return self.source.give(result)
 
 
 class Mapped(Source):
@@ -82,7 +78,7 @@ class Mapped(Source):
         scale: (n,) that columns are divided by.
     """
 
-    structure = "mapped"
+    structure = MAPPED
 
     def __init__(self, A: np.ndarray, mean: Tensor | None = None, scale: Any = 1.0) -> None:
         self.array, self.mean, self.scale = A, mean, scale

@@ -17,6 +17,10 @@ from schmidt.arrays import refuse_masked, tensor
 SMALLEST = 1e-250
 """Of ‖A‖_F²: below, squares of small singular values are lost."""
 KINDS = (torch.float32, torch.float64, torch.complex64, torch.complex128)
+COMFORTABLE = 1e4
+"""Norms this far from 1 are brought to it."""
+RANGE = 1e100
+"""Largest entries beyond it, or below its inverse, are brought to 1 before anything is squared."""
 BLOCK = 2**20
 """Entries that are squared together."""
 
@@ -180,3 +184,39 @@ def _holds_numbers(column: Any) -> bool:
 
 def array(X: Tensor) -> np.ndarray:
     return X.resolve_conj().numpy()
+
+
+def narrowed(result: Tensor, given: torch.dtype) -> Tensor:
+    """A result in the precision of what was given; real ones stay real."""
+    return result.to(given if result.is_complex() else torch.empty(0, dtype=given).real.dtype)
+
+
+def norm_of(x: Tensor) -> float:
+    """‖x‖_F, without squares that leave the range of the type."""
+    largest = float(x.abs().max())
+    return largest * float(torch.linalg.vector_norm(x / largest)) if largest else 0.0
+
+
+def unit_of(norm: float) -> float:
+    """The power of two just below a norm that is far from 1, else 1: no larger than the norm, so
+    that it has the precision of the matrix whatever that is."""
+    if norm == 0 or 1 / COMFORTABLE < norm < COMFORTABLE:
+        return 1.0
+    return 2.0 ** (math.frexp(norm)[1] - 1)
+
+
+def comfortable(matrix: Tensor) -> tuple[Tensor, float]:
+    """The matrix and 1; or matrix/unit and that unit where squares of its entries would be lost."""
+    if not matrix.numel():
+        return matrix, 1.0
+    largest = (
+        float(matrix.abs().max())
+        if not matrix.is_complex()
+        else max(float(matrix.real.abs().max()), float(matrix.imag.abs().max()))
+    )
+    if largest == 0 or not math.isfinite(largest) or 1 / RANGE < largest < RANGE:
+        return matrix, 1.0
+    # in two steps: the inverse of a power of two that is subnormal is no number
+    power = math.frexp(largest)[1] - 1
+    half = power // 2
+    return matrix / 2.0**half / 2.0 ** (power - half), 2.0**power

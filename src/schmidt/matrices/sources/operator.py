@@ -11,13 +11,13 @@ from scipy.sparse.linalg import LinearOperator
 from torch import Tensor
 
 from schmidt.matrices.sources.entries import array, checked, floating
-from schmidt.matrices.sources.source import Source
+from schmidt.matrices.sources.source import OPERATOR, Source
 
 
 class Operator(Source):
     """A scipy LinearOperator; its Frobenius norm is unknown."""
 
-    structure = "operator"
+    structure = OPERATOR
     norm2 = None
 
     def __init__(self, A: LinearOperator) -> None:

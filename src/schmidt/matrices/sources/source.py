@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,19 +17,49 @@ from schmidt.arrays import refuse_masked
 from schmidt.matrices.sources.entries import (
     array,
     checked,
+    comfortable,
     double,
+    narrowed,
+    norm_of,
     plain,
     sound,
     squared_norm,
+    unit_of,
     view,
 )
 
 LONG = 4096
 """Terms of a sum in single precision; longer ones are sums of sums in double precision."""
-RANGE = 1e100
-"""Largest entries beyond it, or below its inverse, are brought to 1 before anything is squared."""
 NARROW = 4
 """Columns up to which products with a sparse adjoint gather; beyond, they scatter."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a matrix is like, as far as the choice of solvers and proofs goes.
+
+    Attributes:
+        name: for messages.
+        at_hand: all entries are an array in memory, so that residuals can be formed.
+        batched: a product with many columns costs little more than one with a single column.
+        images: A X is an array that can be held.
+    """
+
+    name: str
+    at_hand: bool = False
+    batched: bool = False
+    images: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+DENSE = Structure("a dense matrix", at_hand=True, batched=True)
+SPARSE = Structure("a sparse matrix")
+OPERATOR = Structure("an operator")
+BLOCKS = Structure("a matrix of row blocks", batched=True)
+MAPPED = Structure("a matrix in a file", batched=True)
+DASK = Structure("a dask array", images=False)
 
 
 class Source(ABC):
@@ -39,7 +70,7 @@ class Source(ABC):
         dtype: of torch; float32, float64, complex64 or complex128. Products have it.
         device: where blocks of columns live.
         norm2: ‖A‖_F², or None where only products are known.
-        structure: what a solver is chosen by: "dense", "sparse", "operator", "blocks", "dask".
+        structure: what a solver and a proof are chosen by.
         solver: the name of the solver that the source brings along as :meth:`solve`, or "".
         probes: whether a certificate may ask for more products.
         unit: what values are to be multiplied by: the user's matrix is unit·A.
@@ -56,7 +87,7 @@ class Source(ABC):
     dtype: torch.dtype
     device: torch.device
     norm2: float | None
-    structure: str
+    structure: Structure
 
     @abstractmethod
     def apply(self, X: Tensor) -> Tensor:
@@ -131,17 +162,33 @@ class Source(ABC):
 
 
 class Wrapped(Source):
-    """Another source in other clothes: whatever is not said anew is that source's."""
+    """Another source in other clothes: whatever is not said anew is that source's.
+
+    Only its solver is not: that one answers for the matrix within.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.shape, self.dtype, self.device = source.shape, source.dtype, source.device
-        self.norm2, self.structure, self.probes = source.norm2, source.structure, source.probes
-        self.unit, self.noise = source.unit, source.noise
+        for name in Source.__annotations__.keys() | {"probes", "unit", "noise"}:
+            setattr(self, name, getattr(source, name))
+
+    @abstractmethod
+    def around(self, source: Source) -> Source:
+        """The same clothes for another source."""
+
+    def wide(self) -> Source:
+        return self.around(self.source.wide())
+
+    def scaled(self, factor: float) -> Source:
+        return self.around(self.source.scaled(factor))
 
     @property
     def eps(self) -> float:
         return self.source.eps
+
+    @property
+    def most(self) -> int:
+        return self.source.most
 
     def largest(self, rank: int) -> int | None:
         return self.source.largest(rank)
@@ -160,7 +207,7 @@ class Dense(Source):
     columns of a block.
     """
 
-    structure = "dense"
+    structure = DENSE
 
     def __init__(self, A: Any) -> None:
         self._numpy = not isinstance(A, Tensor)
@@ -217,13 +264,8 @@ class Dense(Source):
         other._entries = matrix.resolve_conj().numpy() if self.device.type == "cpu" else None
         return other
 
-    def narrowed(self, result: Tensor) -> Tensor:
-        """A result in the precision of what was given."""
-        given = torch.empty(0, dtype=self._given)
-        return result.to(given.dtype if result.is_complex() else given.real.dtype)
-
     def give(self, result: Tensor) -> Any:
-        result = self.narrowed(result)
+        result = narrowed(result, self._given)
         return result.resolve_conj().numpy() if self._numpy else result
 
 
@@ -234,7 +276,7 @@ class Sparse(Source):
         A: the matrix; explicit zeros and duplicates are allowed.
     """
 
-    structure = "sparse"
+    structure = SPARSE
 
     def __init__(self, A: Any) -> None:
         rows = sound(A).tocsr()
@@ -289,13 +331,8 @@ class Sparse(Source):
         other.norm2 = self.norm2 / factor / factor
         return other
 
-    def narrowed(self, result: Tensor) -> Tensor:
-        """A result in the precision of what was given."""
-        given = torch.empty(0, dtype=self._given)
-        return result.to(given.dtype if result.is_complex() else given.real.dtype)
-
     def give(self, result: Tensor) -> Any:
-        return self.narrowed(result).resolve_conj().numpy()
+        return narrowed(result, self._given).resolve_conj().numpy()
 
     @property
     def nnz(self) -> int:
@@ -308,6 +345,9 @@ class Adjoint(Wrapped):
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self.shape = (source.shape[1], source.shape[0])
+
+    def around(self, source: Source) -> Adjoint:
+        return Adjoint(source)
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.adjoint(X)
@@ -330,9 +370,6 @@ def tall(source: Source) -> Source:
     return source.source if isinstance(source, Adjoint) else Adjoint(source)
 
 
-COMFORTABLE = 1e4
-
-
 class InUnits(Wrapped):
     """source/factor, for a power of two, so that no digit changes."""
 
@@ -341,6 +378,12 @@ class InUnits(Wrapped):
         self.factor, self.unit = factor, source.unit * factor
         self.norm2 = None if source.norm2 is None else source.norm2 / factor / factor
         self.noise = source.noise / factor
+
+    def around(self, source: Source) -> InUnits:
+        return InUnits(source, self.factor)
+
+    def scaled(self, factor: float) -> InUnits:
+        return InUnits(self.source, self.factor * factor)
 
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(X) / self.factor
@@ -376,34 +419,3 @@ def _random_image(source: Source) -> float:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(source.shape[1], 1, dtype=torch.float64, generator=generator)
     return norm_of(source.apply(x.to(source.empty())))
-
-
-def norm_of(x: Tensor) -> float:
-    """‖x‖_F, without squares that leave the range of the type."""
-    largest = float(x.abs().max())
-    return largest * float(torch.linalg.vector_norm(x / largest)) if largest else 0.0
-
-
-def unit_of(norm: float) -> float:
-    """The power of two just below a norm that is far from 1, else 1: no larger than the norm, so
-    that it has the precision of the matrix whatever that is."""
-    if norm == 0 or 1 / COMFORTABLE < norm < COMFORTABLE:
-        return 1.0
-    return 2.0 ** (math.frexp(norm)[1] - 1)
-
-
-def comfortable(matrix: Tensor) -> tuple[Tensor, float]:
-    """The matrix and 1; or matrix/unit and that unit where squares of its entries would be lost."""
-    if not matrix.numel():
-        return matrix, 1.0
-    largest = (
-        float(matrix.abs().max())
-        if not matrix.is_complex()
-        else max(float(matrix.real.abs().max()), float(matrix.imag.abs().max()))
-    )
-    if largest == 0 or not math.isfinite(largest) or 1 / RANGE < largest < RANGE:
-        return matrix, 1.0
-    # in two steps: the inverse of a power of two that is subnormal is no number
-    power = math.frexp(largest)[1] - 1
-    half = power // 2
-    return matrix / 2.0**half / 2.0 ** (power - half), 2.0**power

@@ -10,68 +10,13 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from schmidt.linalg import fix_signs
+from schmidt.linalg import Span, fix_signs, span
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Exact, Function
 from schmidt.operators.measures import Points
 
-
-@dataclass(frozen=True)
-class Basis:
-    """Orthonormal combinations of K functions on weighted points, best determined first.
-
-    Attributes:
-        mix: (K, k); functions @ mix are orthonormal.
-        values: (N, k) their values times √weight, with orthonormal columns.
-        size: (k,) relative singular values, descending: rounding enters like ε/size.
-    """
-
-    mix: Tensor
-    values: Tensor
-    size: Tensor
-
-    def rank(self, tolerance: float) -> int:
-        """How many basis functions are better determined than ``tolerance``."""
-        return int((self.size > tolerance).sum())
-
-
-def orthonormalise(
-    values: Tensor, *, tolerance: float = 1e-12, constraints: Tensor | None = None
-) -> Basis:
-    """Column scaling, QR, SVD of R, cut.
-
-    The Gram matrix is never formed: its whitening would lose half of the digits.
-
-    Args:
-        values: (N, K) function values times √weight.
-        tolerance: relative size below which directions are dropped.
-        constraints: (c, K) linear functionals of the functions that must vanish on the basis.
-
-    Cost: 2NK² + O(K³).
-    """
-    norm = values.norm(dim=0)
-    alive = norm > 1e-150
-    scale = torch.where(alive, 1 / norm.clamp_min(1e-150), torch.zeros_like(norm))
-    scaled = values * scale
-    free: Tensor | None = None
-    if constraints is not None and len(constraints):
-        rows = constraints * scale
-        rows = rows[rows.norm(dim=1) > 0]
-        complete = torch.linalg.qr(rows.T, mode="complete")[0]
-        free = complete[:, len(rows) :]
-        scaled = scaled @ free
-    q, r = torch.linalg.qr(scaled)
-    u, s, vh = torch.linalg.svd(r, full_matrices=False)
-    if not bool(s[0] > 0):
-        raise ValueError("all functions are zero on the points")
-    keep = s > tolerance * s[0]
-    mix = vh[keep].T / s[keep]
-    if free is not None:
-        mix = free @ mix
-    return Basis(scale[:, None] * mix, q @ u[:, keep], s[keep] / s[0])
-
-
 CHUNK = 1024
+FEATURES = "features on these points"
 LEVEL = 1e-3
 """Values nearer than this share of their range are one level."""
 PARALLEL = 0.1
@@ -119,7 +64,7 @@ def collocate(
     return Collocation(torch.cat(values), torch.cat(images))
 
 
-def compress(basis: Basis, images: Tensor) -> Tensor:
+def compress(basis: Span, images: Tensor) -> Tensor:
     """A = (√w Φ)⁺ (√w TΦ) in the orthonormal basis: (k, k).
 
     Its leading blocks belong to the leading parts of the basis, so that every cut of the basis
@@ -130,7 +75,7 @@ def compress(basis: Basis, images: Tensor) -> Tensor:
     return basis.values.T @ (images @ basis.mix)
 
 
-def leading(matrix: Tensor, count: int, *, self_adjoint: bool) -> tuple[Tensor, Tensor]:
+def ritz_pairs(matrix: Tensor, count: int, *, self_adjoint: bool) -> tuple[Tensor, Tensor]:
     """The ``count`` eigenpairs of largest real part, descending: values (m,), vectors (k, m).
 
     For a self-adjoint operator values are real. On few points A is not quite symmetric, but its
@@ -204,10 +149,10 @@ def refine(
     self_adjoint = form.self_adjoint is True
     real = torch.cat([mix.real, mix.imag], 1) if mix.is_complex() else mix
     at = collocate(form, features, points, real)
-    basis = orthonormalise(at.values, tolerance=1e-12)
+    basis = span(at.values, what=FEATURES)
     matrix = compress(basis, at.images)
     count = min(mix.shape[1], len(matrix))
-    values, vectors = leading(matrix, count, self_adjoint=self_adjoint)
+    values, vectors = ritz_pairs(matrix, count, self_adjoint=self_adjoint)
     condition = np.ones(count) if self_adjoint else conditions(matrix.numpy(), values.numpy())
     return values, (real @ basis.mix).to(vectors.dtype) @ vectors, condition
 

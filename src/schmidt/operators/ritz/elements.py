@@ -131,8 +131,8 @@ class Elements:
     """C¹ polynomials on intervals [low_i, high_i], which may leave gaps where states are zero.
 
     Attributes:
-        low, high: (n,) ends, ascending.
-        start: (n,) whether an element begins a new piece of the line.
+        low, high: (n,) ends, ascending. Where low_i is above high_(i−1), a new piece of the line
+            begins.
     """
 
     low: np.ndarray

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from schmidt.certificate import Certificate
+from schmidt.linalg import Span, span
 from schmidt.operators.form import Form, Sample, inner
 from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.networks.ansatz import Hidden
-from schmidt.operators.ritz.collocation import Basis, orthonormalise
+from schmidt.operators.ritz.collocation import FEATURES
 from schmidt.operators.spectrum import Functions, double, spectrum
 
 CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)
@@ -40,6 +42,15 @@ class InSpan:
     mix_g: Tensor
     cut: float
     score: float
+
+    @property
+    def certificate(self) -> Certificate:
+        """What the span lacks is not known: nothing is proven."""
+        return Certificate(
+            asked=f"{len(self.values)} modes",
+            notes=["the best within a span: what lies outside is not bounded"],
+            estimates={"score": self.score, "cut": self.cut},
+        )
 
 
 @dataclass(frozen=True)
@@ -106,23 +117,23 @@ def galerkin(
     return best
 
 
-def _basis(function: Function, x: Tensor, weight: Tensor) -> Basis:
+def _basis(function: Function, x: Tensor, weight: Tensor) -> Span:
     values = torch.cat([Exact()(function, part, 0).value for part in x.split(CHUNK)])
-    return orthonormalise(values * weight.sqrt()[:, None], tolerance=CUTS[-1])
+    return span(values, weights=weight, cut=CUTS[-1], what=FEATURES)
 
 
 def _compress(
     form: Form,
     f: Function,
     g: Function,
-    basis_f: Basis,
-    basis_g: Basis,
+    basis_f: Span,
+    basis_g: Span,
     sample: Sample,
     evd: bool,
 ) -> _Compressed:
     order, left_order = form.orders()
 
-    def jets(function: Function, basis: Basis, x: Tensor, order: int) -> Jet:
+    def jets(function: Function, basis: Span, x: Tensor, order: int) -> Jet:
         parts = [Exact()(function, p, order).mix(basis.mix) for p in x.split(CHUNK)]
         return Jet(torch.cat([p.streams for p in parts], 1), parts[0].dim, order)
 

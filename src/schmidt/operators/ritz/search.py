@@ -11,17 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from schmidt.linalg import span
 from schmidt.operators.form import Form, Sample
 from schmidt.operators.jet import Exact, Function, Jet
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz.certify import bounds
 from schmidt.operators.ritz.collocation import (
+    FEATURES,
     Collocation,
     collocate,
-    leading,
-    orthonormalise,
     relative_scale,
     residuals,
+    ritz_pairs,
 )
 from schmidt.operators.ritz.spaces import FeatureChoice, Space
 from schmidt.operators.ritz.trunk import TrunkFeatures
@@ -83,7 +84,7 @@ def attempt(
     features = features or space.features(choice)
     at = collocate(form, features, space.rule(choice.points))
     cost = work(len(at.values) + len(held_out), at.values.shape[1], space.dim)
-    basis = orthonormalise(at.values, constraints=cusps(form, space, features))
+    basis = span(at.values, constraints=cusps(form, space, features), what=FEATURES)
     images = at.images @ basis.mix
     matrix = basis.values.T @ images
     if not bool(matrix.isfinite().all()):
@@ -109,7 +110,7 @@ def attempt(
 
     def galerkin(rank: int) -> tuple[Tensor, Tensor]:
         count = min(modes + extra, rank)
-        return leading(matrix[:rank, :rank], count, self_adjoint=form.self_adjoint is True)
+        return ritz_pairs(matrix[:rank, :rank], count, self_adjoint=form.self_adjoint is True)
 
     best = min((judged(rank, *galerkin(rank)) for rank in ranks), key=_score)
     if not math.isfinite(best.score):

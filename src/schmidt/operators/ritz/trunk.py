@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from schmidt.linalg import orthogonal, span
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Jet, JetModule
 from schmidt.operators.measures import Points
 from schmidt.operators.networks.mlp import activate, named_activation
 from schmidt.operators.ritz.collocation import (
+    FEATURES,
     collocate,
     compress,
-    leading,
-    orthonormalise,
     relative_scale,
     residuals,
+    ritz_pairs,
 )
 from schmidt.operators.training import OPTIMIZERS
 from schmidt.parameters import SEED, Choice, Number, check
@@ -73,7 +74,7 @@ class TrunkFeatures(JetModule):
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for layer in range(depth):
             draw = torch.randn(size, width, generator=generator, dtype=torch.float64)
-            weight = nn.functional.normalize(draw, dim=0) if layer == 0 else _orthogonal(draw)
+            weight = nn.functional.normalize(draw, dim=0) if layer == 0 else orthogonal(draw)
             bias = torch.rand(1, width, generator=generator, dtype=torch.float64) * 2 - 1
             self.weights.append(nn.Parameter(gain * weight))
             self.biases.append(nn.Parameter(bias))
@@ -121,11 +122,6 @@ class TrunkFeatures(JetModule):
             out = term if out is None else out + term
         assert out is not None
         return out
-
-
-def _orthogonal(square: Tensor) -> Tensor:
-    q, r = torch.linalg.qr(square)
-    return q * r.diagonal().sign()
 
 
 CUT = 1e-9
@@ -227,10 +223,10 @@ def _cosine(share: float) -> float:
 def _head(form: Form, features: TrunkFeatures, modes: int, points: Points) -> tuple[Tensor, Tensor]:
     """Values (L,) and mix (K, L) of least-squares Ritz on the points."""
     at = collocate(form, features, points)
-    basis = orthonormalise(at.values, tolerance=CUT)
+    basis = span(at.values, cut=CUT, what=FEATURES)
     if basis.mix.shape[1] < modes:
         raise ValueError(f"the features span fewer than {modes} functions; take a wider trunk")
-    values, vectors = leading(compress(basis, at.images), modes, self_adjoint=True)
+    values, vectors = ritz_pairs(compress(basis, at.images), modes, self_adjoint=True)
     return values, basis.mix @ vectors
 
 

@@ -62,8 +62,8 @@ class SvdOptions:
     """Divide every column by its standard deviation."""
     solver: Literal["auto", "lapack", "krylov", "propack", "arpack", "lobpcg"] = "auto"
     """Which solver."""
-    accuracy: float = 1e-6
-    """Aimed-at relative error of the singular values."""
+    accuracy: Annotated[float | None, optional("FLOAT")] = None
+    """Relative error of the singular values that must be proven; else 1e-6 is aimed at."""
     strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fail where the certificate does not prove what was asked for."""
     seed: int = 0

@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
-from schmidt.certificate import FAILURE, Certificate
+from schmidt.certificate import FAILURE, Bound, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certify import COMPLETENESS, certify, prove, rounding
+from schmidt.matrices.certify import AIM, COMPLETENESS, certify, prove, rounding, unproven
 from schmidt.matrices.certify import in_units as certificate_in_units
 from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.solvers.choice import SOLVERS, solve
+from schmidt.matrices.smallest import smallest
+from schmidt.matrices.solvers.choice import READ, SOLVERS, room, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
 from schmidt.matrices.sources.source import Source, in_units, tall
+from schmidt.matrices.sources.weighted import positive
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
 
 TABLE = {
-    "accuracy": Number(0, 1, open="both"),
+    "accuracy": Number(0, 1, open="both", none=True),
     "solver": Choice("auto", *SOLVERS),
     "seed": SEED,
     "completeness": Number(0, 1, open="low"),
     "strict": FLAG,
+    "which": Choice("largest", "smallest"),
 }
 ROUNDS = 24
 """Times that something may be found to be missing."""
+SHARPER = 3
+"""Times that the space grows because values are not proven to be as accurate as asked."""
 FIRST = 32
 """Triplets to begin with where the rank is not given."""
 
@@ -54,9 +61,12 @@ def svd(
     norm: str = "fro",
     center: Any = False,
     scale: Any = False,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    which: str = "largest",
     solver: str = "auto",
     preconditioner: Any = None,
-    accuracy: float = 1e-6,
+    accuracy: float | None = None,
     seed: int = 0,
     completeness: float = COMPLETENESS,
     strict: bool = False,
@@ -79,11 +89,21 @@ def svd(
         center: True subtracts the mean of every column, an array (n,) is subtracted itself.
         scale: True divides columns by their standard deviation (root mean square without
             ``center``), an array (n,) divides. Sparse matrices stay sparse.
+        row_weights: w (m,), positive: samples that count w times, in means and deviations too.
+        column_weights: v (n,), positive: areas of grid cells, cos of latitude. All norms become
+            those of Σ w_i v_j |a_ij|², Uᴴ diag(w) U = I and Vᴴ diag(v) V = I; U S Vᴴ is in the
+            units of the data.
+        which: "smallest" for the k smallest, ascending, of ``rank=k``: values that are rounding are
+            0, with what they are at most in the certificate, whose bounds are ``values``,
+            ``residuals`` and ``missed``. Up to 8,192 rows or columns, or sparse.
         solver: "auto", or "lapack" (full decomposition), "krylov" (block Krylov), "propack",
             "arpack", "lobpcg" (symmetric positive semidefinite A). Blocks and dask arrays have
             their own.
         preconditioner: for LOBPCG: (n, b) → (n, b), a matrix or an operator; implies it.
-        accuracy: aimed-at relative error of the singular values.
+        accuracy: relative error of the singular values. Where it is given it is part of what is
+            asked for: ``met`` needs a proof that σ_j ≤ (1 + accuracy) s_j for every j, up to
+            rounding. By default the solver aims at 1e-6, ``values`` holds what is proven of every
+            one, and a note says so where that is less than 1e-5.
         seed: of all random columns. Signs and results do not depend on it beyond ``accuracy``.
         completeness: ``met`` needs a proof that no singular value above (1 + completeness) s_k was
             missed, which fails with probability 1e-6 at most. Smaller numbers cost more products.
@@ -104,21 +124,71 @@ def svd(
     """
     rule = rank_rule(rank, tol, energy, mass, norm)
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
-    check(TABLE, completeness=completeness, strict=strict)
+    check(TABLE, completeness=completeness, strict=strict, which=which)
+    if which == "smallest" and (rule.kind != "rank" or preconditioner is not None):
+        raise ValueError("which='smallest' takes rank=, and no preconditioner")
+    if which == "smallest" and solver not in ("auto", "lapack"):
+        raise ValueError(f"which='smallest' has solvers of its own: leave solver={solver!r} out")
     with exact_arithmetic():
-        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
+        rows = positive(row_weights, "row_weights")
+        columns = positive(column_weights, "column_weights")
+        given = in_units(
+            source_of(
+                A, rank or FIRST, seed, center=center, scale=scale, rows=rows, columns=columns
+            )
+        )
         _check_rank(rule, given)
         source = tall(given)
-        settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy, "seed": seed}
+        aim = AIM if accuracy is None else max(accuracy / 10, 1e-15)
+        if which == "smallest":
+            result = _smallest(
+                given, source, int(rule.amount), accuracy or AIM, seed, rows, columns
+            )
+            return _strict(result, rule, strict)
+        settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy or AIM, "seed": seed}
         found, k, proof = _complete(
-            source, rule, solver, preconditioner, accuracy, seed, completeness
+            source, rule, solver, preconditioner, aim, seed, completeness, accuracy
         )
-        certificate = certify(source, found, k, rule, proof, completeness)
+        certificate = certify(source, found, k, rule, proof, completeness, accuracy)
         kept = found.truncate(k) if source is given else found.truncate(k).adjoint
         settings |= {**found.settings, "completeness": proof.way}
-        result = _result(given, kept, certificate, settings)
+        result = _result(given, kept, certificate, settings, rows, columns)
     if strict and not certificate.met:
         raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
+    return result
+
+
+def _smallest(
+    given: Source,
+    source: Source,
+    k: int,
+    accuracy: float,
+    seed: int,
+    rows: Tensor | None,
+    columns: Tensor | None,
+) -> Factorization:
+    found, bounds, way, noise = smallest(source, k, accuracy=accuracy, seed=seed)
+    missed, last = bounds["missed"].high, float(found.values[-1])
+    complete = bool(way) and missed <= max(COMPLETENESS * last, 4 * noise)
+    notes = [] if complete else ["it could not be established that no smaller value was missed"]
+    if source.norm2 is not None:
+        norm = math.sqrt(source.norm2)
+        bounds = {"norm": Bound.around(norm, 64 * source.eps * norm + source.noise), **bounds}
+    known = Certificate(bounds, complete, asked=f"{k} smallest", notes=notes)
+    below = int((found.values == 0).sum())
+    if below:
+        most = float(np.max(bounds["values"].high[:below])) * given.unit
+        notes = [*notes, f"the first {below} values are rounding: they are at most {most:.1e}"]
+        known = replace(known, notes=notes)
+    kept = found if source is given else found.adjoint
+    settings = {"rule": f"{k} smallest", "seed": seed, "completeness": way or "nothing"}
+    return _result(given, kept, known, settings, rows, columns)
+
+
+def _strict(result: Factorization, rule: RankRule, strict: bool) -> Factorization:
+    known = result.certificate
+    if strict and known is not None and not known.met:
+        raise ToleranceError(f"{rule} is not proven: {'; '.join(known.notes)}", result)
     return result
 
 
@@ -130,6 +200,7 @@ def _complete(
     accuracy: float,
     seed: int,
     completeness: float,
+    demanded: float | None,
 ) -> tuple[Triplets, int, Proof]:
     """Triplets that satisfy the rule, how many of them, and the proof that none was missed.
 
@@ -137,6 +208,7 @@ def _complete(
     own random columns, and a failure that is half of the last one's.
     """
     found, k = _search(source, rule, solver, preconditioner, accuracy, seed)
+    sharper = 0
     for round_ in range(ROUNDS):
         # other random columns than the solver's
         proof = prove(
@@ -148,15 +220,23 @@ def _complete(
             completeness=completeness,
             failure=FAILURE / 2 ** (round_ + 1),
             accuracy=accuracy,
+            demanded=demanded,
         )
         space = found.space
-        if proof.missed is None or space is None or space.full:
+        if space is None or space.full:
             break
-        # more copies than the block holds may be there
-        more = torch.cat([proof.missed, space.fresh(space.block * 2**round_)], 1)
-        space.grow(more)
+        if proof.missed is not None:
+            # more copies than the block holds may be there
+            space.grow(torch.cat([proof.missed, space.fresh(space.block * 2**round_)], 1))
+        elif sharper < SHARPER and unproven(source, found, k, proof, demanded):
+            sharper += 1
+            for _ in range(2):
+                space.grow()
+        else:
+            break
         try:
-            found = advance(space, len(found.values), accuracy=accuracy)
+            wanted = len(found.values)
+            found = advance(space, wanted, accuracy=accuracy, largest=room(source, wanted))
         except NotConvergedError:
             break
         found, k = _search(source, rule, solver, preconditioner, accuracy, seed, found)
@@ -191,9 +271,12 @@ def _search(
                     start=found,
                 )
             except NotConvergedError as error:
-                if rule.kind == "rank" or error.found is None:
+                if rule.kind == "rank" and source.structure in READ and error.rough:
+                    found = error.rough  # what so many passes have given, and not met
+                elif rule.kind == "rank" or error.found is None:
                     raise
-                found, failure = error.found, error  # those may be enough
+                else:
+                    found, failure = error.found, error  # those may be enough
         known = found.values if found.spectrum is None else found.spectrum
         s = known.double().cpu().numpy()
         # what is left has any rank, as long as the triplets are not exact
@@ -232,24 +315,42 @@ def _other(seed: int, number: int) -> int:
 
 
 def _result(
-    source: Source, kept: Triplets, certificate: Certificate, settings: dict[str, Any]
+    source: Source,
+    kept: Triplets,
+    certificate: Certificate,
+    settings: dict[str, Any],
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Factorization:
     right = kept.right.resolve_conj()
-    factors = fix_signs(right)
-    right = right * factors
+    mine = right if columns is None else right / columns.sqrt()[:, None].to(right)
+    factors = fix_signs(mine)
     left = None if kept.left is None else kept.left.resolve_conj() * factors
+    given = source.give_left(left, kept.values, right * factors)
+    if rows is not None:
+        root = rows.sqrt()[:, None]
+        given = given / (root.to(given) if isinstance(given, Tensor) else _like(root, given))
+    certificate = certificate_in_units(certificate, source.unit)
+    if rows is not None or columns is not None:
+        notes = (*certificate.notes, "all norms and residuals are weighted")
+        certificate = replace(certificate, notes=notes)
     return Factorization(
-        source.give_left(left, kept.values, right),
+        given,
         source.give(kept.values * source.unit),
-        source.give(right),
-        certificate=certificate_in_units(certificate, source.unit),
+        source.give(mine * factors),
+        certificate=certificate,
         settings=settings,
     )
 
 
+def _like(root: Tensor, given: Any) -> Any:
+    kind = np.empty(0, given.dtype).real.dtype
+    return root.numpy().astype(kind)
+
+
 def _unmet(rule: RankRule, c: Certificate) -> str:
     if rule.kind == "rank":
-        known = c.notes[0]
+        known = c.notes[0] if c.notes else "a bound fails with too large a probability"
     elif rule.kind == "mass":
         known = f"the share kept lies between {c['mass'].low:.4g} and {c['mass'].high:.4g}"
     elif rule.tail_energy is not None:

@@ -15,6 +15,7 @@ from schmidt.parameters import Allowed, check
 from schmidt.storage import LOCK, exclusive
 
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
+_folders: ContextVar[list[Path] | None] = ContextVar("folders", default=None)
 
 
 def optional(kind: str, default: str = "none") -> Any:
@@ -35,14 +36,16 @@ def check_flags(table: Mapping[str, Allowed], options: Any) -> None:
 
 
 @contextmanager
-def session() -> Iterator[None]:
-    """One command: what it claims is its own until it ends."""
+def session() -> Iterator[list[Path]]:
+    """One command: what it claims is its own until it ends; yields the folders, as they come."""
     with ExitStack() as stack:
-        token = _held.set(stack)
+        folders: list[Path] = []
+        token, also = _held.set(stack), _folders.set(folders)
         try:
-            yield
+            yield folders
         finally:
             _held.reset(token)
+            _folders.reset(also)
 
 
 def claim(out: Path, *files: Path | None) -> Path:
@@ -72,6 +75,9 @@ def claim(out: Path, *files: Path | None) -> Path:
             out.mkdir(parents=True, exist_ok=True)
         else:
             stack.enter_context(exclusive(out))
+            folders = _folders.get()
+            if folders is not None and out not in folders:
+                folders.append(out)
             stack.callback(_tidy, out, made)
     except PermissionError:
         raise ValueError(f"cannot write into {out}: no permission; choose another --out") from None

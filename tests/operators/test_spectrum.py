@@ -116,6 +116,7 @@ def test_a_span_of_fewer_dimensions_has_fewer_values(rng: np.random.Generator) -
     F[:, 3] = F[:, 0] + 1e-3 * rng.standard_normal(SIZE)
     assert spectrum(Matrix(A), Table(F)).rank == 4
     assert spectrum(Matrix(A), Table(F), tolerance=1e-4).rank == 3
+    assert spectrum(Matrix(A), Table(F[:, [0, 3]]), tolerance=1e-4).rank == 1
 
 
 @pytest.mark.parametrize("small", [1e-9, 0.009, 0.011, 1.0])
@@ -331,3 +332,31 @@ def test_networks_that_mix_by_themselves_are_asked_for_values_only() -> None:
     x = torch.ones(4, 1, dtype=torch.float64)
     torch.testing.assert_close(Functions(Mixing(), mix)(x), torch.ones(4, 2).double())
     assert asked == [0]
+
+
+@pytest.mark.parametrize(
+    ("known", "order", "measured"),
+    [(True, 0, False), (True, 1, False), (True, 2, True), (None, 1, True), (False, 0, True)],
+)
+def test_what_is_known_is_not_measured_unless_walls_may_break_it(
+    known: bool | None, order: int, measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form = Multiplication(SIZE)
+    form.self_adjoint, form.order = known, order  # type: ignore[assignment]
+    calls: list[int] = []
+
+    def refused(relative: float, significance: float) -> bool:
+        monkeypatch.setattr(
+            module, "asymmetry", lambda *a, **k: calls.append(1) or (relative, significance)
+        )
+        settings = {"n": 9, "dtype": torch.float64, "device": "cpu"}
+        try:
+            module.require_self_adjoint(form, Table(np.eye(SIZE)), Exact(), **settings)
+        except module.NotSelfAdjointError as error:
+            return ("boundary conditions" in str(error)) == (order == 2)
+        return False
+
+    assert refused(0.011, 4.1) == measured
+    assert bool(calls) == measured
+    assert refused(0.009, 99.0) == (known is False)
+    assert refused(0.9, 3.9) == (known is False)

@@ -194,6 +194,7 @@ class CDK(CoEmbedding):
         *,
         groups: Any = None,
         validation: tuple[Any, Any] | None = None,
+        weights: str = "auto",
     ) -> Self:
         """Fit pairs ``fit(X, Y)``, items with classes ``fit((X, cx), (Y, cy))``, or a loader.
 
@@ -201,12 +202,16 @@ class CDK(CoEmbedding):
             X, Y: arrays (n, …) of n pairs; or (X, cx) and (Y, cy), items with their classes, of
                 which every two of one class are a pair; or X alone: an iterable of batches (x, y)
                 or (x, y, weight), such as a ``DataLoader``, or a sampler as in ``operators.pairs``.
-            sample_weight: (n,) masses of given pairs. Whole numbers are counts; others are a law
-                that is known exactly: nothing is held out, and the values are the law's own.
+            sample_weight: (n,) masses of given pairs.
             groups: (n,) labels of pairs that belong together, none of which may judge another; or
                 "series" for rows in time. Copies are kept together by themselves.
             validation: pairs (X, Y), or items with classes, that take no part in training, instead
                 of a share of the data; loaders and samplers need them to be judged.
+            weights: what the weights are. "counts": how often a pair was seen, whole numbers.
+                "sample": of a weighted sample, which is worth (Σw)²/Σw² rows. "law": the law is
+                known exactly; nothing is held out, and the values are its own. "auto": whole
+                numbers are counts, others a law if rows are cells – each (x, y) once, at most n/2
+                different x and y –, else of a sample.
 
         Raises:
             ValueError: NaN, different lengths, fewer than two classes in common, more modes than
@@ -214,7 +219,7 @@ class CDK(CoEmbedding):
             DivergedError: training met NaN or Inf.
         """
         self._check()
-        pairs = law(X, Y, sample_weight, self.prior)
+        pairs = law(X, Y, sample_weight, self.prior, weights)
         require_modes(pairs, self.modes)
         if validation is not None:
             train, parts = pairs, validating(validation, self.prior, self.seed)
@@ -331,16 +336,8 @@ class CDK(CoEmbedding):
                     pad=True,
                     precision=torch.float32,
                 )
-                return Found(
-                    linear.right,
-                    linear.left,
-                    linear.values,
-                    linear.train,
-                    linear.certificate,
-                    linear.ratios,
-                    "linear",
-                    linear.ridge,
-                )
+                said = (linear.values, linear.train, linear.certificate, linear.ratios)
+                return Found(linear.right, linear.left, *said, "linear", linear.ridge)
             found = best
         for tower, inputs in zip((right, left), begin.maps, strict=False):
             tower.inputs = inputs.to(self.device)

@@ -22,6 +22,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import Embedding
+from schmidt.dependence.evidence import Findings, weigh
 from schmidt.dependence.judging import Candidate, Verdict, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds
 from schmidt.dependence.linear import FOLDS, rows_of
@@ -170,12 +171,21 @@ class Closing:
         self.load(stages[steps[choice.candidate - len(offered)]])
         solution = scaled(best.solutions[choice.ridge], choice.factors)
         right, left = self.sides(best.train, solution)
-        ratios = Ratios.of([(part, right, left) for part, _ in parts], train)
+        kept: list[tuple[PairSampler, Map, Map]] = [(part, right, left) for part, _ in parts]
+        ratios = Ratios.of(kept, train)
+        found_out = weigh(verdict.values, verdict.errors, rows, kept)
         notes = [f"values are of {len(parts)} parts of rows that took no part in training"]
         if verdict.alone:
             notes.append("there was only one such part: it has also chosen what it judges")
         return self.found(
-            best.train, solution, verdict, ratios, f"{best.name} of training", choice.ridge, notes
+            best.train,
+            solution,
+            verdict,
+            found_out,
+            ratios,
+            f"{best.name} of training",
+            choice.ridge,
+            notes,
         )
 
     def unjudged(self, pairs: PairSampler, seed: int, why: str, held_out: float | None) -> Found:
@@ -230,6 +240,7 @@ class Closing:
         whole: PairMoments,
         solution: Canonical,
         verdict: Verdict,
+        evidence: Findings,
         ratios: Ratios,
         chosen: str,
         ridge: float,
@@ -238,9 +249,16 @@ class Closing:
         train = in_sample(whole, solution)
         return Found(
             *self.sides(whole, solution),
-            verdict.values,
+            evidence.values,
             train,
-            certificate(self.modes, errors=verdict.errors, score=verdict.score, notes=notes),
+            certificate(
+                self.modes,
+                errors=verdict.errors,
+                score=verdict.score,
+                notes=[*notes, *evidence.notes],
+                alarms=evidence.alarms,
+                more=evidence.estimates,
+            ),
             ratios,
             chosen,
             ridge if self.polish else None,

@@ -204,8 +204,6 @@ def _scaled(bound: Bound, unit: float) -> Bound:
         low = np.maximum(np.multiply(bound.low, unit) - tiny, 0.0)
         high = np.multiply(bound.high, unit)
         high = np.where(np.asarray(bound.high) > 0, high + tiny, high)
-    if np.ndim(high) == 0:
-        high = float(high)
     return Bound(low, high, bound.failure)
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
-from schmidt.certificate import FAILURE, Certificate
-from schmidt.factorization import Factorization
+from schmidt.certificate import FAILURE, Bound, Certificate
+from schmidt.factorization import Eigenpairs, Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.certify import AIM, COMPLETENESS, certify, prove, rounding, unproven
 from schmidt.matrices.certify import in_units as certificate_in_units
 from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
+from schmidt.matrices.smallest import smallest
 from schmidt.matrices.solvers.choice import READ, SOLVERS, room, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
 from schmidt.matrices.sources.source import Source, in_units, tall
+from schmidt.matrices.sources.weighted import positive
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
 
@@ -29,6 +33,7 @@ TABLE = {
     "seed": SEED,
     "completeness": Number(0, 1, open="low"),
     "strict": FLAG,
+    "which": Choice("largest", "smallest"),
 }
 ROUNDS = 24
 """Times that something may be found to be missing."""
@@ -41,7 +46,7 @@ FIRST = 32
 class ToleranceError(RuntimeError):
     """The answer is not proven to be what was asked for; ``result`` holds it all the same."""
 
-    def __init__(self, message: str, result: Factorization) -> None:
+    def __init__(self, message: str, result: Factorization | Eigenpairs) -> None:
         super().__init__(message)
         self.result = result
 
@@ -56,6 +61,9 @@ def svd(
     norm: str = "fro",
     center: Any = False,
     scale: Any = False,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    which: str = "largest",
     solver: str = "auto",
     preconditioner: Any = None,
     accuracy: float | None = None,
@@ -81,6 +89,13 @@ def svd(
         center: True subtracts the mean of every column, an array (n,) is subtracted itself.
         scale: True divides columns by their standard deviation (root mean square without
             ``center``), an array (n,) divides. Sparse matrices stay sparse.
+        row_weights: w (m,), positive: samples that count w times, in means and deviations too.
+        column_weights: v (n,), positive: areas of grid cells, cos of latitude. All norms become
+            those of Σ w_i v_j |a_ij|², Uᴴ diag(w) U = I and Vᴴ diag(v) V = I; U S Vᴴ is in the
+            units of the data.
+        which: "smallest" for the k smallest, ascending, of ``rank=k``: values that are rounding are
+            0, with what they are at most in the certificate, whose bounds are ``values``,
+            ``residuals`` and ``missed``. Up to 8,192 rows or columns, or sparse.
         solver: "auto", or "lapack" (full decomposition), "krylov" (block Krylov), "propack",
             "arpack", "lobpcg" (symmetric positive semidefinite A). Blocks and dask arrays have
             their own.
@@ -109,12 +124,27 @@ def svd(
     """
     rule = rank_rule(rank, tol, energy, mass, norm)
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
-    check(TABLE, completeness=completeness, strict=strict)
+    check(TABLE, completeness=completeness, strict=strict, which=which)
+    if which == "smallest" and (rule.kind != "rank" or preconditioner is not None):
+        raise ValueError("which='smallest' takes rank=, and no preconditioner")
+    if which == "smallest" and solver not in ("auto", "lapack"):
+        raise ValueError(f"which='smallest' has solvers of its own: leave solver={solver!r} out")
     with exact_arithmetic():
-        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
+        rows = positive(row_weights, "row_weights")
+        columns = positive(column_weights, "column_weights")
+        given = in_units(
+            source_of(
+                A, rank or FIRST, seed, center=center, scale=scale, rows=rows, columns=columns
+            )
+        )
         _check_rank(rule, given)
         source = tall(given)
         aim = AIM if accuracy is None else max(accuracy / 10, 1e-15)
+        if which == "smallest":
+            result = _smallest(
+                given, source, int(rule.amount), accuracy or AIM, seed, rows, columns
+            )
+            return _strict(result, rule, strict)
         settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy or AIM, "seed": seed}
         found, k, proof = _complete(
             source, rule, solver, preconditioner, aim, seed, completeness, accuracy
@@ -122,9 +152,43 @@ def svd(
         certificate = certify(source, found, k, rule, proof, completeness, accuracy)
         kept = found.truncate(k) if source is given else found.truncate(k).adjoint
         settings |= {**found.settings, "completeness": proof.way}
-        result = _result(given, kept, certificate, settings)
+        result = _result(given, kept, certificate, settings, rows, columns)
     if strict and not certificate.met:
         raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
+    return result
+
+
+def _smallest(
+    given: Source,
+    source: Source,
+    k: int,
+    accuracy: float,
+    seed: int,
+    rows: Tensor | None,
+    columns: Tensor | None,
+) -> Factorization:
+    found, bounds, way, noise = smallest(source, k, accuracy=accuracy, seed=seed)
+    missed, last = bounds["missed"].high, float(found.values[-1])
+    complete = bool(way) and missed <= max(COMPLETENESS * last, 4 * noise)
+    notes = [] if complete else ["it could not be established that no smaller value was missed"]
+    if source.norm2 is not None:
+        norm = math.sqrt(source.norm2)
+        bounds = {"norm": Bound.around(norm, 64 * source.eps * norm + source.noise), **bounds}
+    known = Certificate(bounds, complete, asked=f"{k} smallest", notes=notes)
+    below = int((found.values == 0).sum())
+    if below:
+        most = float(np.max(bounds["values"].high[:below])) * given.unit
+        notes = [*notes, f"the first {below} values are rounding: they are at most {most:.1e}"]
+        known = replace(known, notes=notes)
+    kept = found if source is given else found.adjoint
+    settings = {"rule": f"{k} smallest", "seed": seed, "completeness": way or "nothing"}
+    return _result(given, kept, known, settings, rows, columns)
+
+
+def _strict(result: Factorization, rule: RankRule, strict: bool) -> Factorization:
+    known = result.certificate
+    if strict and known is not None and not known.met:
+        raise ToleranceError(f"{rule} is not proven: {'; '.join(known.notes)}", result)
     return result
 
 
@@ -251,19 +315,37 @@ def _other(seed: int, number: int) -> int:
 
 
 def _result(
-    source: Source, kept: Triplets, certificate: Certificate, settings: dict[str, Any]
+    source: Source,
+    kept: Triplets,
+    certificate: Certificate,
+    settings: dict[str, Any],
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Factorization:
     right = kept.right.resolve_conj()
-    factors = fix_signs(right)
-    right = right * factors
+    mine = right if columns is None else right / columns.sqrt()[:, None].to(right)
+    factors = fix_signs(mine)
     left = None if kept.left is None else kept.left.resolve_conj() * factors
+    given = source.give_left(left, kept.values, right * factors)
+    if rows is not None:
+        root = rows.sqrt()[:, None]
+        given = given / (root.to(given) if isinstance(given, Tensor) else _like(root, given))
+    certificate = certificate_in_units(certificate, source.unit)
+    if rows is not None or columns is not None:
+        notes = (*certificate.notes, "all norms and residuals are weighted")
+        certificate = replace(certificate, notes=notes)
     return Factorization(
-        source.give_left(left, kept.values, right),
+        given,
         source.give(kept.values * source.unit),
-        source.give(right),
-        certificate=certificate_in_units(certificate, source.unit),
+        source.give(mine * factors),
+        certificate=certificate,
         settings=settings,
     )
+
+
+def _like(root: Tensor, given: Any) -> Any:
+    kind = np.empty(0, given.dtype).real.dtype
+    return root.numpy().astype(kind)
 
 
 def _unmet(rule: RankRule, c: Certificate) -> str:

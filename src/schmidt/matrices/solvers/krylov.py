@@ -175,7 +175,12 @@ class KrylovSpace:
         return self.room == 0
 
     def grow(self, extra: Tensor | None = None) -> None:
-        """One more block: what leaves the space, and ``extra`` (n, ·) directions to look into."""
+        """One more block: what leaves the space, and ``extra`` (n, ·) directions to look into.
+
+        A space that is everything stays what it is.
+        """
+        if self.full:
+            return
         Q = self.Q[:, : self.room]
         width = 0 if extra is None else min(extra.shape[1], self.room - Q.shape[1])
         if extra is not None and width > 0:

@@ -11,7 +11,7 @@ from schmidt.dependence.linear import LinearCDK
 from schmidt.dependence.moments import PairMoments, moments
 from schmidt.dependence.networks import DisjointTrunk, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
-from schmidt.dependence.rows import Rows
+from schmidt.dependence.rows import WeightedPairs
 from schmidt.dependence.testing import IndependenceTest, independence_test
 from schmidt.operators.dependence import Dependence, JointTable
 from schmidt.operators.pairs import Augmented, ClassPairs, GivenPairs, LoaderPairs
@@ -32,8 +32,8 @@ __all__ = [
     "MLPTrunk",
     "PairMoments",
     "PairedLowRank",
-    "Rows",
     "Tower",
+    "WeightedPairs",
     "correspondence_analysis",
     "independence_test",
     "moments",

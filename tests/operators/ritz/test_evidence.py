@@ -294,9 +294,10 @@ def test_only_functions_that_have_vanished_may_meet_an_infinite_potential(
     for bad in (np.inf, np.nan):
         images[3, 0] = bad
         assert Replicates(monkeypatch, values, images)(mu, 1).residual[0] == pytest.approx(exact)
-    images[5, 0] = np.inf
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        Replicates(monkeypatch, values, images)(mu, 1)
+    for value in (0.2, -0.2):
+        values[5, 0], images[5, 0] = value, np.inf
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            Replicates(monkeypatch, values, images)(mu, 1)
 
 
 def test_the_edge_of_a_continuous_spectrum_is_a_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from schmidt.certificate import Certificate
 from schmidt.completion.fixed_rank import fixed_rank
+from schmidt.completion.intervals import Calibration
+from schmidt.completion.living import Posterior
 from schmidt.completion.model import Biases, LowRank, Model, fit_biases
 from schmidt.completion.observed import Observed
 from schmidt.completion.path import (
@@ -157,6 +159,7 @@ class Selection:
         error: its held-out root mean square error.
         folds: how many times a part was held out.
         held_out, trained: numbers of entries held out and fitted each time.
+        calibration: the errors of the chosen fits there, for prediction intervals.
     """
 
     bias_error: float
@@ -168,13 +171,18 @@ class Selection:
     folds: int
     held_out: int
     trained: int
+    calibration: Calibration
 
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
-        parts = (self.variational, self.path, self.fit)
-        scaled = (None if part is None else part * unit for part in parts)
-        rest = self.method, self.error * unit, self.folds, self.held_out, self.trained
-        return Selection(self.bias_error * unit, *scaled, *rest)
+        return replace(
+            self,
+            bias_error=self.bias_error * unit,
+            variational=None if self.variational is None else self.variational * unit,
+            path=None if self.path is None else self.path * unit,
+            fit=None if self.fit is None else self.fit * unit,
+            error=self.error * unit,
+        )
 
 
 def select(
@@ -207,9 +215,10 @@ def select(
     parts = x.folds(validation, count, method.seed)
     both = which == "auto" and len(x) <= FEW
     variational, path, fit = None, None, None
+    alone: list[Model] = []
     found: dict[str, float] = {}
     if which != "soft-impute":
-        variational, bias_error = _variational(parts, method, biases, limits)
+        variational, bias_error, alone = _variational(parts, method, biases, limits)
         if variational is not None:
             found["variational"] = variational.error
     if which == "soft-impute" or both:
@@ -220,20 +229,32 @@ def select(
             found["fixed-rank"] = fit.error
         bias_error = path.bias_error
     best = min(found, key=lambda name: found[name], default="biases")
+    posteriors: list[Posterior | None] = [None] * count
+    if best == "variational" and variational is not None:
+        models = [state.model() for state in variational.states]
+        posteriors = [Posterior.of(state) for state in variational.states]
+    elif path is None:
+        models = alone
+    elif best == "fixed-rank" and fit is not None:
+        models = list(fit.models)
+    else:
+        models = [Model(m.biases, m.part.truncate(path.rank)) for m in path.models]
+    calibration = Calibration.of(parts, models, posteriors, limits)
     counts = count, held_out, len(x) - held_out
     error = found.get(best, bias_error)
-    return Selection(bias_error, variational, path, fit, best, error, *counts)
+    return Selection(bias_error, variational, path, fit, best, error, *counts, calibration)
 
 
 def _variational(
     parts: Parts, method: SoftImpute, biases: bool, limits: Limits
-) -> tuple[VariationalFit | None, float]:
-    """The fits – None where they are not better than the biases by more than chance – and the
-    error of the biases alone."""
-    states, gains, squares = [], [], []
+) -> tuple[VariationalFit | None, float, list[Model]]:
+    """The fits – None where they are not better than the biases by more than chance –, the error of
+    the biases alone, and these."""
+    states, gains, squares, plain = [], [], [], []
     for train, held in parts:
         state = Variational(train, biases, method.rank or LARGEST, method.seed)
-        alone = squared_errors(state.alone(), held, limits)
+        plain.append(state.alone())
+        alone = squared_errors(plain[-1], held, limits)
         state.run()
         own = squared_errors(state.model(), held, limits)
         gains.append(alone - own)
@@ -242,11 +263,11 @@ def _variational(
     gain, own = np.concatenate(gains), np.concatenate(squares)
     bias_error = float(np.sqrt((own + gain).mean()))
     if gain.mean() <= BEYOND_CHANCE * gain.std() / np.sqrt(len(gain)):
-        return None, bias_error
+        return None, bias_error, plain
     components = tuple(state.components for state in states)
     noise = tuple(float(np.sqrt(state.noise)) for state in states)
     error = float(np.sqrt(own.mean()))
-    return VariationalFit(error, components, noise, tuple(states)), bias_error
+    return VariationalFit(error, components, noise, tuple(states)), bias_error, plain
 
 
 def _path(

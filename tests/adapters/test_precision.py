@@ -26,7 +26,7 @@ def pairs(dtype: torch.dtype, generator: torch.Generator, start: int = 0) -> lis
             torch.randn(shape, generator=generator).to(torch.bfloat16).to(dtype)
             for shape in ((2 + start, n), (m, 2 + start))
         )
-        made.append(Pair(f"p{i}", nn.Parameter(A), nn.Parameter(B), 0.5, start=start))
+        made.append(Pair(f"p{i}", nn.Parameter(A), nn.Parameter(B), scaling=0.5, start=start))
     return made
 
 

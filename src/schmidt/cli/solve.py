@@ -38,7 +38,7 @@ USUAL = "the problem's"
 
 TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
 TRAINING_ONLY = (*TRAINING, "checkpoint_every", "network", "device", "dtype", "start", "polish")
-RITZ_ONLY = ("budget", "rtol")
+RITZ_ONLY = ("budget", "tol")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class SolveOptions:
     spin-x, neuralef, neuralef-original, neuralef-deflation, eigengame, mu-eigengame, gha."""
     budget: Annotated[float | None, optional("SECONDS", "by dimension and modes")] = None
     """ritz: time for the search."""
-    rtol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
+    tol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
     """ritz: stop when the estimated relative error is below this."""
     network: Annotated[
         Literal["disjoint", "shared"] | None, optional("disjoint|shared", "disjoint")
@@ -188,7 +188,7 @@ def _ritz(options: SolveOptions, problem: Problem, console: Console) -> Solution
         problem,
         modes=modes,
         budget=options.budget,
-        rtol=1e-9 if options.rtol is None else options.rtol,
+        tol=1e-9 if options.tol is None else options.tol,
         seed=options.seed,
     )
 

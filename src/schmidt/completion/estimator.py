@@ -284,7 +284,7 @@ class MatrixCompletion(BaseEstimator):
             part.left * signs,
             part.values * self.unit_,
             part.right * signs,
-            known,
+            certificate=known,
             settings=self.get_params(),
         )
 

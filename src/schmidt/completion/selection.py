@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,7 @@ class Selection:
 
     path: PenaltyPath
     fit: RankFit | None
+    _: KW_ONLY
     folds: int
     held_out: int
     trained: int
@@ -148,7 +149,9 @@ class Selection:
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
         fit = None if self.fit is None else self.fit * unit
-        return Selection(self.path * unit, fit, self.folds, self.held_out, self.trained)
+        return Selection(
+            self.path * unit, fit, folds=self.folds, held_out=self.held_out, trained=self.trained
+        )
 
 
 def select(
@@ -190,7 +193,7 @@ def select(
             ),
         )
         fit = unshrunk(folds, path, limits)
-    return Selection(path, fit, count, held_out, len(x) - held_out)
+    return Selection(path, fit, folds=count, held_out=held_out, trained=len(x) - held_out)
 
 
 def refit(

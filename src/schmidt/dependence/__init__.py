@@ -1,9 +1,8 @@
 """Dependence between two variables: ordered co-embeddings, and what they say about p(x, y)."""
 
 from schmidt.dependence.cdk import CDK
-from schmidt.dependence.inputs import Inputs
 from schmidt.dependence.linear import LinearCDK
-from schmidt.dependence.moments import PairMoments, moments
+from schmidt.dependence.moments import moments
 from schmidt.dependence.networks import DisjointTrunk, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
 from schmidt.operators.dependence import Dependence, JointTable
@@ -16,12 +15,10 @@ __all__ = [
     "Dependence",
     "DisjointTrunk",
     "GivenPairs",
-    "Inputs",
     "JointTable",
     "LinearCDK",
     "LoaderPairs",
     "MLPTrunk",
-    "PairMoments",
     "PairedLowRank",
     "Tower",
     "moments",

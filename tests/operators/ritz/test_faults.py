@@ -10,19 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import (
-    BoxSpace,
-    EuclideanSpace,
-    Lebesgue,
-    Periodic,
-    Ritz,
-    Schrodinger,
-    TorusSpace,
-    UniformBox,
-    bound_states,
-    eigenfunctions,
-)
-from schmidt.operators.ritz import AlarmWarning, LineSpace
+from schmidt.operators import Lebesgue, Ritz, Schrodinger, UniformBox, bound_states, eigenfunctions
+from schmidt.operators.measures import Periodic
+from schmidt.operators.ritz import AlarmWarning, BoxSpace, EuclideanSpace, LineSpace, TorusSpace
 from schmidt.operators.ritz.index import at_most_below
 from schmidt.problems.formula import formula
 

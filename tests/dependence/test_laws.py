@@ -128,7 +128,7 @@ def test_weights_are_repetitions_forward_and_backward() -> None:
         lambda n, generator: (x, y, count.double()),
         lambda n, generator: (x.repeat_interleave(count, 0), y.repeat_interleave(count, 0)),
     ):
-        run = Run(Dependence(draw), *network, PairedLowRank.of("joint", 2, "biased"))
+        run = Run(Dependence(draw), *network, method=PairedLowRank.of("joint", 2, "biased"))
         parts = run.batches()
         loss = run.method.surrogate(run.form, *parts)
         found = torch.autograd.grad(loss, run.state.parameters)

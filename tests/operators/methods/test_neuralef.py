@@ -69,7 +69,7 @@ class Settled(NeuralEF):
     """With the averages at what they converge to."""
 
     def __init__(self, case, penalty):
-        super().__init__(penalty, "unbiased")
+        super().__init__(penalty=penalty, normalisation="unbiased")
         self.average.update(case.u.detach().square().sum(0))
 
     def update(self, first, second):

@@ -6,6 +6,8 @@ PIP := $(BIN)/python -m pip --no-input --disable-pip-version-check
 INSTALL := $(PIP) install -q -c constraints.txt
 DEMO_OUT ?= demo
 PYTEST_ARGS ?=
+HOME_URL ?=
+RELEASE := .venv-release/bin/python
 
 # Pictures go to files; no window is ever opened.
 export MPLBACKEND := Agg
@@ -19,10 +21,14 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s  %s\n", $$1, $$2 }' Makefile
 	@echo "Variables: PYTHON=$(PYTHON)  DEMO_OUT=$(DEMO_OUT)  PYTEST_ARGS=$(PYTEST_ARGS)"
 
-demo: $(VENV)/.core ## the hydrogen atom in the plane, by the Ritz solver and by NeuralSVD
-	$(BIN)/schmidt compare hydrogen2d --methods ritz sequential --out "$(DEMO_OUT)"
-	@echo "Pictures in $(DEMO_OUT)/:"
-	@find "$(DEMO_OUT)" -type f \( -name '*.png' -o -name '*.svg' -o -name '*.pdf' \) | sort | sed 's/^/  /'
+demo: $(VENV)/.core ## the hydrogen atom by the Ritz solver and by NeuralSVD, then a result of every regime
+	$(BIN)/schmidt compare hydrogen2d --methods ritz sequential --out "$(DEMO_OUT)/1-hydrogen"
+	$(BIN)/schmidt solve --potential "0.02*(x**2 - 30)**2" --dim 1 --modes 8 --out "$(DEMO_OUT)/2-potential"
+	$(BIN)/schmidt compress --rank 20 80 --out "$(DEMO_OUT)/3-matrix"
+	$(BIN)/schmidt complete --out "$(DEMO_OUT)/4-ratings"
+	$(BIN)/schmidt search --out "$(DEMO_OUT)/5-documents"
+	$(BIN)/schmidt retrieve --out "$(DEMO_OUT)/6-two-variables"
+	@$(BIN)/schmidt report "$(DEMO_OUT)"
 
 test: lint ## lint, then run the tests
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
@@ -39,20 +45,29 @@ fuzz: $(VENV)/.dev ## 10^5 damaged files of every format; an hour
 test-oldest test-newest: test-%:
 	rm -rf .venv-$*
 	"$(PYTHON)" -m venv .venv-$*
-	.venv-$*/bin/python -m pip --no-input install -q -c constraints-$*.txt setuptools wheel
+	.venv-$*/bin/python -m pip --no-input install -q -c constraints-$*.txt 'setuptools>=77' wheel
 	.venv-$*/bin/python -m pip --no-input install -q -c constraints-$*.txt \
 	  --no-build-isolation -e '.[dev]'
 	.venv-$*/bin/python -m pytest -n 2 $(PYTEST_ARGS)
 
-release-check: $(VENV)/.dev ## sdist and wheel: metadata, a clean environment, the changelog
+# From what is committed, in a copy. HOME_URL, where the repository is to be seen, makes the links of
+# README.md absolute: outside the repository relative ones lead nowhere.
+release-check: ## sdist and wheel: metadata, a clean environment, the tests that the sdist holds
 	rm -rf build dist .venv-release
+	mkdir -p build/source dist
+	git archive HEAD | tar x -C build/source
+	test -z "$(HOME_URL)" || sed -E -i.bak 's#\]\((docs/|CHANGELOG|CONTRIBUTING)#](${HOME_URL}/\1#g' \
+	  build/source/README.md
 	"$(PYTHON)" -m venv .venv-release
-	.venv-release/bin/python -m pip --no-input install -q build twine
-	.venv-release/bin/python -m build
-	.venv-release/bin/python -m twine check --strict dist/*
-	grep -q "^## $$($(BIN)/python -c 'import schmidt; print(schmidt.__version__)')" CHANGELOG.md
-	.venv-release/bin/python -m pip --no-input install -q -c constraints.txt dist/*.whl
+	$(RELEASE) -m pip --no-input install -q -c constraints.txt build twine setuptools wheel
+	$(RELEASE) -m build --no-isolation --outdir dist build/source
+	$(RELEASE) -m twine check --strict dist/*
+	$(RELEASE) -m pip --no-input install -q -c constraints.txt "$$(ls dist/*.whl)[dev]"
+	grep -q "^## $$($(RELEASE) -c 'import schmidt; print(schmidt.__version__)')" CHANGELOG.md
 	cd dist && ../.venv-release/bin/schmidt solve oscillator2d --modes 3 --out check && rm -r check
+	tar xzf dist/*.tar.gz -C build && mv build/schmidt-* build/unpacked
+	cd build/unpacked && rm -r src/schmidt && ../../$(RELEASE) -m pytest -n 2 $(PYTEST_ARGS)
+	@test -n "$(HOME_URL)" || echo "the links of README.md are relative: give HOME_URL=https://…"
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) .venv-* build dist demo .mypy_cache .pytest_cache .ruff_cache src/*.egg-info

@@ -11,7 +11,8 @@ case.
 
 A violation is any claim that is false: a bound of ‖A − A_k‖ in either norm, of a singular value, of
 what was missed, of energy or mass; a residual without a singular value within it. "False met": what
-was asked for is not so, or a value above 1.1 s_k is missing. A certificate that never says "met"
+was asked for – an accuracy of all values in every fifth case – is not so, or a value above 1.1 s_k
+is missing. A certificate that never says "met"
 has failed too: cases whose answer is right, and whose s_k is repeated or at least 1.2 s_{k+1},
 should be met.
 """
@@ -143,6 +144,8 @@ def case(seed: int) -> Case:
         elif choice_ < 0.3:
             norm = str(rng.choice(["fro", "spectral", "sigma"]))
             rule = {"tol": float(10 ** rng.uniform(-3, -0.3)), "norm": norm}
+    if rng.random() < 0.2:
+        rule["accuracy"] = float(10 ** rng.uniform(-8, -3))
     label = f"{name}, {kind}, {solver}, {A.shape}, {A.dtype}, {rule}"
     return Case(label, A, given, rule, solver, kind == "once")
 
@@ -208,7 +211,7 @@ def check(tally: Tally, number: int, c: Case, found: Factorization) -> None:
     if known.met:
         if miss > 0.1 * s[-1] + 100 * noise * norm or not asked(c, found, exact, fro, true, norm):
             tally.false.append(f"seed {number} ({c.label})")
-        elif not accurate:
+        elif not accurate and "accuracy" not in c.rule and not said(found):
             worst = float(np.abs(s / exact[:k] - 1).max())
             tally.inaccurate.append(f"seed {number} ({c.label}): off by {worst:.1e}")
     if "rank" not in c.rule:
@@ -232,6 +235,11 @@ def asked(
 ) -> bool:
     """Whether the rule is satisfied."""
     own = 1e-14 * norm
+    if "accuracy" in c.rule:
+        s = np.asarray(found.values).astype(float)
+        noise = 300 * float(np.finfo(c.matrix.dtype).eps) * float(exact[0])
+        if (exact[: found.rank] > (1 + c.rule["accuracy"]) * s + noise).any():
+            return False
     if "rank" in c.rule:
         return found.rank == c.rule["rank"]
     if "energy" in c.rule:
@@ -239,6 +247,12 @@ def asked(
     if c.rule["norm"] == "fro":
         return fro <= c.rule["tol"] * norm + own
     return true <= c.rule["tol"] * float(exact[0]) + own
+
+
+def said(found: Factorization) -> bool:
+    """Whether a note says that values are proven less sharply than they are aimed at."""
+    assert found.certificate is not None
+    return "aimed at by estimates" in " ".join(found.certificate.notes)
 
 
 def smallest(rule: dict[str, Any], exact: np.ndarray) -> int:
@@ -272,7 +286,7 @@ def main(options: Options) -> None:
     for name, lines in (
         ("violations", tally.violations),
         ("false met", tally.false),
-        ("met, complete to 10 %, but off by more than 2e-6", tally.inaccurate),
+        ("met, off by more than 2e-6 and not said to be", tally.inaccurate),
         (f"right and separated or repeated ({tally.should}), but not met", tally.muted),
     ):
         print(f"{name}: {len(lines)}")

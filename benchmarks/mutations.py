@@ -7,26 +7,27 @@ TARGETS: dict[str, tuple[str, str]] = {
     "certificate": ("src/schmidt/certificate.py", "tests/test_certificate.py"),
     "certify": (
         "src/schmidt/matrices/certify.py",
-        "tests/matrices/test_rounding.py tests/matrices/test_svd.py "
-        "tests/matrices/test_completeness.py",
+        "tests/matrices/test_certify.py tests/matrices/test_rounding.py",
     ),
     "completeness": (
         "src/schmidt/matrices/completeness.py",
-        "tests/matrices/test_completeness.py tests/matrices/test_svd.py",
+        "tests/matrices/test_certify.py tests/matrices/test_deflation.py "
+        "tests/matrices/test_completeness.py",
     ),
     "bounds": (
         "src/schmidt/operators/ritz/certify.py",
-        "tests/operators/ritz/test_bounds.py tests/operators/ritz/test_certificate.py",
+        "tests/operators/ritz/test_bounds.py tests/operators/ritz/test_evidence.py "
+        "tests/operators/ritz/test_certificate.py",
     ),
     "spectrum": (
         "src/schmidt/operators/spectrum.py",
-        "tests/operators/test_views.py tests/operators/test_fit.py tests/operators/test_nested.py",
+        "tests/operators/test_spectrum.py tests/operators/test_views.py",
     ),
     "nested": ("src/schmidt/operators/methods/nested.py", "tests/operators/test_nested.py"),
     "tangent": ("src/schmidt/adapters/tangent.py", "tests/adapters/test_tangent.py"),
     "soft-impute": (
         "src/schmidt/completion/soft_impute.py src/schmidt/completion/path.py",
-        "tests/completion/test_soft_impute.py tests/completion/test_estimator.py",
+        "tests/completion/test_soft_impute.py tests/completion/test_path.py",
     ),
     "linalg": (
         "src/schmidt/linalg/bases.py src/schmidt/linalg/leading.py src/schmidt/linalg/signs.py",
@@ -175,5 +176,85 @@ NAMED: tuple[tuple[str, str, str, str, str], ...] = (
 )
 """(what is mistaken, file, right, wrong, tests that must fail)."""
 
-EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {}
+EQUIVALENT: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "linalg": (
+        ("alive = norm > 1e-150", "alive = norm", "a norm is not exactly 1e-150"),
+        ("clamp_min(1e-150)", "clamp_min( -1.0)", "norms below are zeros, and not alive"),
+        ("size > least", "size >= least", "a norm is not exactly that"),
+        ("size < 1 / least", "size < 1 // least", "the limit is 1e150 either way"),
+        ("size < 1 / least", "size < 0 / least", "the other way to scale, always"),
+        ("least = 1e3 *", "least = 1e3", "when squares underflow, the other way to scale"),
+        ("least = 1e3 *", "tiny * 0.5", "that far down a column is zero"),
+        ("R.diagonal().sgn()", "Q / R.diagonal().sgn()", "signs of real numbers"),
+        ("norm(dim=1) > 0", "norm(dim=1) != 0", "norms are not negative"),
+        ("bool(s[0] > 0)", "bool(s[0] != 0)", "singular values are not negative"),
+        ("modulus > 0", "modulus != 0", "moduli are not negative"),
+        ("int(info) or", "int(info) and", "the ratio on the diagonal decides before that"),
+        ("diagonal.min() >", "diagonal.min() !=", "caution: CholeskyQR2 is stable further on"),
+        ("diagonal.min() >", "- diagonal.max()", "caution: CholeskyQR2 is stable further on"),
+        ("CONDITION = 1e-3", "CONDITION = ", "caution: CholeskyQR2 is stable further on"),
+        ("limit = CONDITION", "limit = CONDITION", "caution, as above, in single precision"),
+        ("dim=1) <= floor", "dim=1) < floor", "a norm is not exactly the floor"),
+        ("floor = 10 *", "floor = 10 *", "the floor lies anywhere between rounding and content"),
+        ("for _ in range(2)", "for _ in range( ", "the second pass is for a bad first draw"),
+        ("self.size > tolerance", "self.size >= tolerance", "nor is a size exactly that"),
+        ("2 * k + 8, A, generator", "2 * k * 8", "a wider block: more work"),
+        ('method == "gram"', 'method <= "gram"', "auto has become another before"),
+        ("full_matrices=False", "full_matrices=True", "cut afterwards all the same"),
+        ("C = C + correction @ R", "C = C - correction @ R", "of second order in rounding"),
+        ("clamp_min(1e-300)", "clamp_min( ", "such directions are cut afterwards"),
+        ('method == "auto"', 'method <= "auto"', "it is the first of the names"),
+        ("dtype).eps / 2.2e-16", "eps ", "caution, as above, in single precision"),
+    ),
+    "bounds": (
+        ("if width > max(", "if width >= max(", "two numbers that differ by rounding"),
+        ("min(above, below) > float", "min(above, below) >= float", "as above"),
+        ("if not gap > together", "if not gap >= together", "as above"),
+        ("group.stop == len(values)", "group.stop >= len(values)", "it is never more"),
+    ),
+    "spectrum": (
+        ("len(norm) - len(positive)", "len(norm) * len(positive)", "slices end where rows do"),
+        ("len(norm) - len(positive)", "len(norm) + len(positive)", "slices end where rows do"),
+        ("[: 4 * CHUNK]", "CHUNK]", "signs by as many points as are looked at"),
+        ("whole_g * ritz_sign", "whole_g / ritz_sign", "signs of real numbers"),
+        ("torch.randn(x.shape[1], 2,", "torch.randn(x.shape[1], 3,", "a third wave, unused"),
+        ("for column in range(2)", "for column in range( 1)", "one wave shows it as well"),
+        ("if len(x) > 1 else", "if len(x) >= 1 else", "batches are not of one point"),
+        ("mix(waves[0])", "mix(waves[ -1])", "there is one set of waves"),
+        ("form.sample(2,", "form.sample( ", "only shapes are looked at"),
+        ("if len(x) > 1 else", "if len(x) != 1 else", "there is a point at least"),
+        ("and x.ndim == 1", "and x.ndim <= 1", "a single number is no list of points"),
+        ("jet.streams.ndim == 4", "jet.streams.ndim >= 4", "there are no more axes"),
+    ),
+    "certify": (
+        ('rule.norm == "fro"', 'rule.norm <= "fro"', "it is the first of the names"),
+        ("np.ndim(high) == 0", "np.ndim(high) <= 0", "there is no number of axes below"),
+        ('kind == "tol"', 'kind >= "tol"', "it is the last of the names"),
+        ("min(1.0, 1 - ", "min( 2.0, 1 - ", "what is taken off is a square"),
+        ("max(left, 0.0)) + noise", "max(left, 0.0)) - noise", "far below what cancelled"),
+        ("norm.high**2", "norm.high** 3", "there ‖A‖_F is known"),
+        ("return 0.0 if source.norm2 is None", "return -1.0", "nobody looks at it there"),
+    ),
+    "tangent": (("F.shape[-1] * torch.finfo", "F.shape[1] * torch", "a few roundings either way"),),
+    "soft-impute": (
+        ("size = 0.0", "size = -1.0", "there is a round at least"),
+        ("max_iter=15", "tol= -0.99, max_iter=15", "all rounds, where fewer would do"),
+        ("gain.mean() <= BEYOND", "gain.mean() < BEYOND", "two numbers that differ by rounding"),
+        ("rank, worse = 0", "bias_squares, -1, 0", "rank 0 is no improvement to be found"),
+        ("strict=True", "strict=False", "they are as many"),
+        ("balanced()[1], penalty", "balanced()[ 0], penalty", "another place to start from"),
+    ),
+    "certificate": (
+        ("np.ndim(value) == 0", "np.ndim(value) <= 0", "there is no number of axes below"),
+        ("factor >= 0", "factor > 0", "zero times both ends is zero"),
+        ("-1.0), ", "- 2.0)", "a multiple of infinity"),
+        ('("high", 1.0)', '("high", 2.0)', "a multiple of infinity"),
+        ("(np.asarray(self.low) <= value) &", "<= value) *", "a product of truth values"),
+        ("default=0.0", "default= -1.0", "failures are not negative"),
+        ("failure: float = 0.0", "failure: float = -1.0", "failures are not negative"),
+        ("self.high == math.inf", "self.high >= math.inf", "nothing is more than infinite"),
+        ("ndim(self.low) == 1", "ndim(self.low) >= 1", "numbers and rows are all there is"),
+        ("ndim(self.high) == 1", "ndim(self.high) >= 1", "numbers and rows are all there is"),
+    ),
+}
 """Per target (part of the old line, part of the new one, why nobody can tell)."""

@@ -9,16 +9,24 @@ the matrix is sparse), relative to the k-th. schmidt runs at its defaults, witho
 certificate. Numbers are CPU seconds of this process, the least of ``--repeats``. fbpca is left out
 where it is not installed.
 
+With ``--memory FOLDER`` files of 3.2 GB, tall and square, are written to it, mostly holes, read by
+child processes under every rule, centred or not, and removed; the table is of the peak of anonymous
+memory beyond what an imported library takes.
+
 `ratio` is schmidt's time without certificate over that of the best peer; `certificate` is its share
 on top. Set the thread variables before the start: CPU time on several threads means nothing here.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +61,8 @@ class Options:
     """Relative error that all k singular values must reach."""
     repeats: int = 2
     """The least time of so many runs counts."""
+    memory: Path | None = None
+    """Measure memory instead, with files in this folder."""
 
 
 M, N = 4000, 2000
@@ -198,9 +208,62 @@ def certificate(whole: float, plain: float, result: Any) -> str:
     return f"+{more:.0f} %, {spectral.low:.3g} ≤ ‖E‖₂ ≤ {spectral.high:.3g}"
 
 
+CHILD = """
+import json, sys, threading, time, numpy as np
+from schmidt.matrices import svd
+def anonymous():
+    with open("/proc/self/status") as f:
+        return next(int(l.split()[1]) for l in f if l.startswith("RssAnon"))
+peak, stop = 0, False
+def watch():
+    global peak
+    while not stop:
+        peak = max(peak, anonymous()); time.sleep(0.01)
+A, rule = np.load(sys.argv[1], mmap_mode="r"), json.loads(sys.argv[2])
+svd(np.eye(40), rank=2)
+before = anonymous()
+thread = threading.Thread(target=watch); thread.start()
+try:
+    found = svd(A, **rule)
+finally:
+    stop = True; thread.join()
+print(f"{(peak - before) / 1024:.0f} | {found.rank} | {found.certificate.met}")
+"""
+RULES: tuple[dict[str, Any], ...] = (
+    {"rank": 5},
+    {"rank": 5, "center": True},
+    {"energy": 0.9, "center": True},
+    {"tol": 0.3, "norm": "spectral"},
+)
+
+
+def memory(folder: Path) -> None:
+    """Peaks of anonymous memory for files of 3.2 GB: most of their rows are zero."""
+    print("| file | rule | MB | k | met |\n|---|---|---|---|---|")
+    for m, n in ((20_000, 20_000), (3_200_000, 125)):
+        path, rng = folder / f"{m}x{n}.npy", np.random.default_rng(0)
+        A, step = np.lib.format.open_memmap(path, "w+", float, (m, n)), m // 40
+        for start in range(0, m, step):
+            left, right = rng.standard_normal((step // 10, 8)), rng.standard_normal((8, n))
+            A[start : start + step // 10] = left @ (right.T * 0.7 ** np.arange(8)).T + 0.3
+        A.flush()
+        del A
+        for rule in RULES:
+            done = subprocess.run(
+                [sys.executable, "-c", CHILD, str(path), json.dumps(rule)],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            said = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+            print(f"| {m} × {n} | {rule} | {said} |", flush=True)
+        path.unlink()
+
+
 def main(options: Options) -> None:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if options.memory is not None:
+        memory(options.memory)
+        return
     for name in options.cases or CASES:
         case(name, options)
 

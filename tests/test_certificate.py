@@ -58,7 +58,10 @@ def test_ends_belong_to_a_bound_and_the_radius_is_half_its_width() -> None:
         (Bound(9, 10), "[9, 10]"),
         (Bound(1, 1 + 1e-9), "1"),
         (Bound(0, 2, 1e-7), "≤ 2 (fails with probability 1e-07)"),
-        (Bound(np.array([1.0, 2.0]), np.array([3.0, 5.0])), "each within [1, 5]"),
+        (Bound(np.array([1.0, 2.0]), np.array([3.0, 5.0])), "each to within ± 1.5"),
+        (Bound(np.zeros(2), np.array([3.0, 5.0])), "each ≤ 5"),
+        (Bound(np.full(2, -np.inf), np.array([3.0, 5.0])), "each ≤ 5"),
+        (Bound(np.array([1.0, 2.0]), np.full(2, np.inf)), "each ≥ 1"),
     ],
 )
 def test_bounds_say_what_they_know(bound: Bound, text: str) -> None:
@@ -140,10 +143,10 @@ def test_a_truncated_certificate_keeps_bounds_per_mode_and_no_others() -> None:
 
 def test_text_and_html_name_alarms_and_what_is_not_proven() -> None:
     known = Certificate({"frobenius": Bound(0, 2)}, asked="tol <0.1>", alarms=["a jump at x < 0"])
-    assert "NOT proven" in str(known)
+    assert "not proven" in str(known)
     assert "a jump" in str(known)
     page = known._repr_html_()
     assert "a jump at x &lt; 0" in page
-    assert "NOT proven" in page
+    assert "not proven" in page
     assert "‖T − T_k‖_F" in page
     assert "<0.1>" not in page

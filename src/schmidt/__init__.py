@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from schmidt.completion import MatrixCompletion
     from schmidt.dependence import CDK, LinearCDK
     from schmidt.factorization import Eigenpairs, Factorization
+    from schmidt.matrices.eigh import eigh
     from schmidt.matrices.nystrom import nystrom
     from schmidt.matrices.pca import PCA
     from schmidt.matrices.svd import svd
@@ -40,6 +41,7 @@ __all__ = [
     "dependence",
     "domains",
     "eigenfunctions",
+    "eigh",
     "fit",
     "matrices",
     "nesting",
@@ -65,6 +67,7 @@ _PLACES = {
     "SemanticIndex": "schmidt.semantic",
     "bound_states": "schmidt.operators",
     "eigenfunctions": "schmidt.operators",
+    "eigh": "schmidt.matrices",
     "fit": "schmidt.operators",
     "nystrom": "schmidt.matrices",
     "solve": "schmidt.problems",

@@ -71,8 +71,7 @@ class Bound:
     def __str__(self) -> str:
         surely = f" (fails with probability {self.failure:g})" if self.failure else ""
         if self.per_mode:
-            low, high = np.min(self.low), np.max(self.high)
-            return f"each within [{low:.4g}, {high:.4g}]{surely}"
+            return f"{self._each()}{surely}"
         if f"{self.low:.6g}" == f"{self.high:.6g}":
             return f"{self.high:.6g}{surely}"
         if self.low in (-math.inf, 0.0):
@@ -80,6 +79,15 @@ class Bound:
         if self.high == math.inf:
             return f"≥ {self.low:.4g}{surely}"
         return f"[{self.low:.6g}, {self.high:.6g}]{surely}"
+
+    def _each(self) -> str:
+        """One line for all modes: the widest of their bounds."""
+        low, high = np.atleast_1d(self.low), np.atleast_1d(self.high)
+        if np.isfinite(low).all() and np.isfinite(high).all() and not (low == 0).all():
+            return f"each to within ± {np.max((high - low) / 2):.2g}"
+        if np.isfinite(high).all():
+            return f"each ≤ {np.max(high):.4g}"
+        return f"each ≥ {np.min(low):.4g}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and lists; what is infinite is None."""
@@ -143,12 +151,12 @@ class Certificate:
         return name in self.bounds
 
     def __str__(self) -> str:
-        lines = [f"{self.asked}: " + ("met" if self.met else "NOT proven to be met")]
+        lines = [f"{self.asked}: " + ("met" if self.met else "not proven")]
         lines += [f"{TITLES.get(name, name)}: {bound}" for name, bound in self.bounds.items()]
         return "\n".join([*lines, *self.notes, *(f"alarm: {text}" for text in self.alarms)])
 
     def _repr_html_(self) -> str:
-        mark = "met" if self.met else "NOT proven to be met"
+        mark = "met" if self.met else "not proven"
         rows = [("asked", f"{html.escape(self.asked) or '–'}: <b>{mark}</b>")]
         rows += [(TITLES.get(k, k), html.escape(str(b))) for k, b in self.bounds.items()]
         rows += [("note", html.escape(text)) for text in self.notes]

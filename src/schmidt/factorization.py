@@ -212,6 +212,12 @@ class Eigenpairs:
 
 
 def _check_sides(values: Any, **sides: Side) -> None:
+    for name, part in {"values": values, **sides}.items():
+        if not callable(part) and not hasattr(part, "shape"):
+            raise TypeError(
+                f"{name} must be an array or a tensor, got {type(part).__name__}: numpy.asarray "
+                "makes one"
+            )
     if np.ndim(values) != 1:
         raise ValueError(f"values must be a vector, got shape {np.shape(values)}")
     for name, side in sides.items():

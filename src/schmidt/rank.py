@@ -101,7 +101,7 @@ def rank_rule(
     if isinstance(amount, bool) or not isinstance(amount, numbers.Real):
         raise ValueError(f"{kind} must be a number, got {amount!r}")
     amount = float(amount)
-    if kind == "rank" and (amount != int(amount) or amount < 1):
+    if kind == "rank" and (not amount.is_integer() or amount < 1):
         raise ValueError(f"rank must be a whole number of at least 1, got {amount:g}")
     if kind == "tol" and not 0 < amount < 1:
         raise ValueError(

@@ -198,6 +198,61 @@ def read_tensors(path: Path, kind: str | None = None) -> tuple[dict[str, Tensor]
     return tensors, header
 
 
+def write_tree(path: Path, content: Any, header: Mapping[str, str]) -> Path:
+    """Write nested dictionaries, lists and tuples of tensors, numbers and texts, such as the state
+    of an optimizer, atomically and with a checksum; :func:`read_tree` gives the same back.
+
+    Raises:
+        TypeError: something else is in it.
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_packed(content, tensors), allow_nan=False)
+    return write_tensors(path, tensors, {**header, TREE: text})
+
+
+def read_tree(path: Path, kind: str) -> Any:
+    """What :func:`write_tree` wrote: equal types and bits.
+
+    Raises:
+        FileNotFoundError, DamagedFileError, ValueError: as :func:`read_tensors`.
+    """
+    tensors, header = read_tensors(path, kind)
+    return _unpacked(json.loads(header[TREE]), tensors)
+
+
+TREE = "tree"
+"""The key of the header that says how tensors are nested."""
+
+
+def _packed(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return {"float": value.hex()}  # inf and nan too
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"dict": [[_packed(k, tensors), _packed(v, tensors)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_packed(v, tensors) for v in value]}
+    raise TypeError(f"{type(value).__name__} is no tensor, number, text, dict, list or tuple")
+
+
+def _unpacked(node: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    ((kind, inside),) = node.items()
+    if kind == "float":
+        return float.fromhex(inside)
+    if kind == "tensor":
+        return tensors[inside]
+    if kind == "dict":
+        return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in inside}
+    return (tuple if kind == "tuple" else list)(_unpacked(v, tensors) for v in inside)
+
+
 def _sum(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

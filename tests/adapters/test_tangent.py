@@ -283,3 +283,15 @@ def test_half_precision_factors_are_solved_in_single() -> None:
 def test_unknown_gauges_are_named(case: Case) -> None:
     with pytest.raises(ValueError, match=r"gauge must be one of .* got 'none'"):
         case.solve("none")  # type: ignore[arg-type]
+
+
+def test_norms_of_stacks_are_those_of_their_members() -> None:
+    cases = [Case(seed=seed) for seed in range(3)]
+    A, B = (torch.stack([getattr(c, name) for c in cases]) for name in ("A", "B"))
+    steps = [case.solve() for case in cases]
+    D = Directions(torch.stack([H.A for H in steps]), torch.stack([H.B for H in steps]))
+    near(
+        tangent.tangent_norm(frames(A, B), D),
+        torch.stack([(c.B @ H.A + H.B @ c.A).norm() for c, H in zip(cases, steps, strict=True)]),
+    )
+    near(tangent.product_norm(D), torch.stack([(H.B @ H.A).norm() for H in steps]))

@@ -171,7 +171,7 @@ def test_resume_goes_on_where_the_run_stopped(capsys, tmp_path):
         (("solve", "matrix"), "needs a file: --file A.npy"),
         (("solve", "hydrogen2d", "--file", "a.npy"), "--file belongs to the problem 'matrix'"),
         (("solve", "matrix", "--file", "gone.npy"), "no such file: gone.npy"),
-        (("solve", "hydrogen2d", "--modes", "0"), "number of modes must be positive, got 0"),
+        (("solve", "hydrogen2d", "--modes", "0"), "--modes must be a whole number of at least 1"),
         (("solve", "hydrogen2d", "--steps", "9"), "--steps: not a setting of --method ritz; add"),
         ((*TRAINED, "--budget", "9"), "--budget: not a setting of --method sequential; add"),
         ((*TRAINED, "--steps", "0"), "steps must be a whole number of at least 1, got 0"),

@@ -35,7 +35,9 @@ def write_ratings(path, rng, header=True, delimiter=","):
 
 def test_the_planted_example_is_completed_better_than_by_biases(capsys, tmp_path):
     out = tmp_path / "run"
-    status, text, _ = run(capsys, "--out", out, "--json", tmp_path / "r.json")
+    status, text, _ = run(
+        capsys, "--method", "soft-impute", "--out", out, "--json", tmp_path / "r.json"
+    )
     assert status == 0
     report = json.loads((out / "report.json").read_text())
     assert json.loads((tmp_path / "r.json").read_text()) == report

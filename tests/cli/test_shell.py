@@ -6,15 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import schmidt
 from schmidt.cli import COMMANDS, load, main
-from schmidt.storage import LOCK
+from schmidt.cli import solve as solve_command
+from schmidt.cli import svd as svd_module
+from schmidt.operators.run import Run
+from schmidt.storage import read_json, read_tensors
 
 SCHMIDT = [sys.executable, "-m", "schmidt"]
 
@@ -122,17 +125,44 @@ def test_ascii_terminals():
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
+def test_batch_systems_stop_a_command_like_ctrl_c(capsys, tmp_path, monkeypatch):
+    """What was trained is kept, and goes on to the same bits."""
+    command = ["solve", "gaussian-kernel", "--modes", "2", "--steps", "12", "--batch", "32"]
+    monkeypatch.setattr(solve_command, "draw", lambda solution, out: [])
+    assert main([*command, "--out", str(tmp_path / "whole")]) == 0
+    step = Run.step
+    for name in ("SIGTERM", "SIGHUP", "SIGINT"):
+        out, calls = tmp_path / name, []
+
+        def signalled(self, name=name, calls=calls):
+            calls.append(1)
+            if len(calls) == 5:
+                signal.raise_signal(getattr(signal, name))
+            return step(self)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Run, "step", signalled)
+            assert main([*command, "--out", str(out)]) == 130
+        assert len(calls) == read_json(out / "checkpoint.json")["step"] == 5
+        assert main([*command, "--out", str(out), "--resume"]) == 0
+        first, second = (
+            read_tensors(p / "functions.safetensors")[0] for p in (tmp_path / "whole", out)
+        )
+        assert all(torch.equal(first[k], second[k]) for k in first)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP here")
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
-def test_batch_systems_stop_a_command_like_ctrl_c(tmp_path, number):
-    command = [*SCHMIDT, "solve", "hydrogen2d", "--method", "sequential", "--out", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / LOCK).exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3)
-    process.send_signal(getattr(signal, number))
-    process.communicate(timeout=120)
-    assert process.returncode == 130
+def test_a_command_without_checkpoints_ends_at_once(capsys, tmp_path, monkeypatch, number):
+    np.save(tmp_path / "a.npy", np.eye(4))
+
+    def signalled(*given, **named):
+        signal.raise_signal(getattr(signal, number))
+
+    monkeypatch.setattr(svd_module, "svd", signalled)
+    assert main(["svd", str(tmp_path / "a.npy"), "--out", str(tmp_path / "o")]) == 130
+    assert capsys.readouterr().err.endswith("schmidt: interrupted\n")
+    assert not (tmp_path / "o").exists()
 
 
 def test_figures_display_in_notebooks_without_pyplot():

@@ -256,7 +256,7 @@ def test_bad_input_is_named(given, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, "method must be one of soft-impute, fixed-rank"),
+        ({"method": "magic"}, "method must be one of auto, variational, soft-impute, fixed-rank"),
         ({"method": "fixed-rank"}, "needs rank"),
         ({"rank": 0}, "rank must be a whole number of at least 1 or None, got 0"),
         ({"rank": 4}, "rank must be at most 3"),
@@ -266,6 +266,7 @@ def test_bad_input_is_named(given, message):
         ({"clip": "no"}, "clip must be"),
         ({"validation": 1.0}, "above 0 and below 1"),
         ({"max_iter": 0}, "at least 1"),
+        ({"method": "variational", "penalty": 1.0}, "has no penalty"),
         ({}, "too few to choose λ"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import schmidt
 from schmidt.dependence import CDK, GivenPairs
+from schmidt.storage import DamagedFileError
 
 Pairs = tuple[np.ndarray, np.ndarray]
 Views = Callable[..., tuple[Pairs, Pairs]]
@@ -141,6 +143,41 @@ def test_a_finished_run_is_taken_up_where_it_ended(views: Views, tmp_path: Path)
     np.testing.assert_array_equal(again.transform_x(x[0]), first.transform_x(x[0]))
     with pytest.raises(ValueError, match=r"holds another run.*cap"):
         CDK(3, **settings, resume=True, cap=2.0).fit(x, y)
+    next((tmp_path / "stages").iterdir()).unlink()
+    with pytest.raises(DamagedFileError, match="is missing, without which"):
+        CDK(3, **settings, resume=True).fit(x, y)
+    with pytest.raises(ValueError, match="resume needs the directory"):
+        CDK(3, resume=True).fit(x, y)
+
+
+@pytest.mark.parametrize("call", [1, 5, 9])
+def test_killed_inside_any_write_it_goes_on_to_the_same_bits(
+    call: int, views: Views, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The n-th file that is put into its place is the last: checkpoints, and stages of training."""
+    x, y = views()
+    whole = CDK(3, **SMALL).fit(x, y)
+    real, calls = os.replace, 0
+
+    class Killed(BaseException):
+        pass
+
+    def dying(*given: str) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        real(*given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", dying)
+        with pytest.raises(Killed):
+            CDK(3, **SMALL, checkpoint=tmp_path, checkpoint_seconds=0).fit(x, y)
+    begun = (tmp_path / "checkpoint.json").exists()
+    assert begun == (call > 1)
+    again = CDK(3, **SMALL, checkpoint=tmp_path, resume=begun).fit(x, y)
+    np.testing.assert_array_equal(again.transform_x(x[0]), whole.transform_x(x[0]))
+    np.testing.assert_array_equal(again.singular_values_, whole.singular_values_)
 
 
 class Interrupted(GivenPairs):

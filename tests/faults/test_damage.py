@@ -11,7 +11,7 @@ import pytest
 from faults.results import RESULTS, Saved
 from schmidt.storage import DamagedFileError
 
-EACH = int(os.environ.get("SCHMIDT_FUZZ", "120"))
+EACH = int(os.environ.get("SCHMIDT_FUZZ", "500"))
 """Mutations of each format; ``make fuzz`` asks for many more."""
 
 

@@ -61,6 +61,10 @@ def test_zero_columns(generator: torch.Generator) -> None:
     assert float(R.abs().max()) == 0
     together = torch.cat([V, Q], 1)
     assert torch.allclose(together.T @ together, torch.eye(5, dtype=torch.float64), atol=1e-14)
+    V = torch.eye(30, dtype=torch.float64)[:, :3]  # where Householder would begin
+    _, Q, _ = extend(V, torch.zeros(30, 2, dtype=torch.float64), generator)
+    together = torch.cat([V, Q], 1)
+    assert torch.allclose(together.T @ together, torch.eye(5, dtype=torch.float64), atol=1e-14)
     Z = torch.zeros(30, 2, dtype=torch.float64)
     Z[:, 1] = torch.randn(30, dtype=torch.float64, generator=generator)
     C, Q, R = extend(V, 5 * Z, generator)  # one that is zero, one that is not

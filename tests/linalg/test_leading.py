@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from schmidt.linalg import leading, leading_eigenpairs, orthogonal, span, whitener
+from schmidt.linalg import fix_signs, leading, leading_eigenpairs, orthogonal, span, whitener
 
 
 def planted(
@@ -107,19 +107,54 @@ class TestWays:
     def way(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen: list[str] = []
         module = sys.modules["schmidt.linalg.leading"]
-        for name in ("_gram", "_projection"):
+        for name in ("_gram", "_krylov", "_projection"):
             kept = getattr(module, name)
             monkeypatch.setattr(
                 module, name, lambda *a, kept=kept, name=name: seen.append(name) or kept(*a)
             )
         monkeypatch.setattr(module, "EXACT", 60)
+        monkeypatch.setattr(module, "FULL", 40)
         return seen
 
     def test_every_method_is_what_it_says(self, way: list[str]) -> None:
         A = torch.eye(50, 45).double()
-        for method in ("lapack", "gram", "projection", "auto"):
+        for method in ("lapack", "gram", "krylov", "projection", "auto"):
             leading(A, 2, method=method)
-        assert way == ["_gram", "_projection"]
+        assert way == ["_gram", "_krylov", "_projection"]
+
+    @pytest.mark.parametrize(
+        ("small", "rank", "iterated"), [(40, 1, False), (41, 10, True), (41, 11, False)]
+    )
+    def test_krylov_where_it_is_faster(
+        self, small: int, rank: int, iterated: bool, way: list[str], rng: np.random.Generator
+    ) -> None:
+        """Beyond FULL, for at most a quarter of the triplets, and for eigenpairs alike."""
+        A = torch.from_numpy(np.diag(np.linspace(-1, 2, small)))
+        U, s, V = leading(A, rank, method="krylov")
+        assert bool(way) == iterated
+        wanted = np.sort(np.abs(np.linspace(-1, 2, small)))[::-1][:rank]
+        np.testing.assert_allclose(s, wanted, rtol=1e-10)
+        torch.testing.assert_close(A @ V, U * s, rtol=0, atol=1e-10)
+        calls: list[int] = []
+        eigsh = scipy.sparse.linalg.eigsh
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                scipy.sparse.linalg, "eigsh", lambda *a, **k: calls.append(1) or eigsh(*a, **k)
+            )
+            values, vectors = leading_eigenpairs(A, rank)
+        assert bool(calls) == iterated
+        np.testing.assert_allclose(values.abs(), wanted, rtol=1e-10)
+        torch.testing.assert_close(A @ vectors, vectors * values, rtol=0, atol=1e-10)
+
+    @pytest.mark.parametrize("shape", [(30, 9), (9, 30)])
+    def test_sparse_arrays_by_their_gram_matrix(
+        self, shape: tuple[int, int], rng: np.random.Generator
+    ) -> None:
+        A = planted(*shape, 0.5 ** np.arange(9), True, rng)
+        U, s, V = leading(scipy.sparse.csr_array(A.numpy()), 4, method="gram")
+        np.testing.assert_allclose(s, 0.5 ** np.arange(4), rtol=1e-10)
+        torch.testing.assert_close(A @ V, U * s, rtol=0, atol=1e-10)
+        torch.testing.assert_close(fix_signs(V), torch.ones(4).to(V), rtol=0, atol=1e-12)
 
     @pytest.mark.parametrize(
         ("small", "rank", "projected"),

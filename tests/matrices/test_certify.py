@@ -7,9 +7,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
-from schmidt.matrices.certify import _mass, certify, prove, rounding
+from schmidt.certificate import Bound, Certificate
+from schmidt.matrices.certify import (
+    _energy,
+    _mass,
+    _met,
+    _norm,
+    _notes,
+    cancelled,
+    certify,
+    in_units,
+    prove,
+    rounding,
+)
+from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
 from schmidt.matrices.solvers.triplets import Triplets
 from schmidt.matrices.sources.source import Adjoint, InUnits, Source
@@ -33,6 +47,7 @@ def case(seed: int) -> tuple[np.ndarray, Triplets]:
     if seed % 3 == 0:
         A = np.outer(A[:, 0], A[0]) + 10.0 ** rng.uniform(-6, -1) * A
     exact = np.linalg.svd(A)[2].T[:, : int(rng.integers(2, 5))]
+    A = A * 2.0 ** rng.integers(-12, 3)
     return A, rough(A, exact + 10.0 ** rng.uniform(-6, 1) * rng.standard_normal(exact.shape))
 
 
@@ -51,10 +66,14 @@ def test_rough_triplets_are_bracketed_all_the_same(seed: int) -> None:
     assert (c["values"].low - slack <= exact[:2]).all()
     assert (exact[:2] <= c["values"].high + slack).all()
     assert c["missed"].high >= (exact[:2] - s[:2]).max() - slack
+    assert min(c[name].low for name in ("spectral", "frobenius", "norm", "mass", "energy")) >= 0
     share = s[:2].sum() / exact.sum()
     assert c["mass"].low - 1e-12 <= share <= c["mass"].high + 1e-12
     energy = 1 - (np.linalg.norm(E) / np.linalg.norm(A)) ** 2
     assert c["energy"].low - 1e-12 <= energy <= c["energy"].high + 1e-12
+    complete = c["missed"].high <= max(0.1 * s[1], 4 * rounding(source, found))
+    assert c.met == complete
+    assert complete == (not any("could not be established" in note for note in c.notes))
     assert (c["residuals"].high >= found.residuals.numpy()[:2]).all()
 
 
@@ -139,8 +158,6 @@ def test_noise_is_in_the_units_of_its_source(rng: np.random.Generator) -> None:
 def test_noise_of_centring_follows_the_units_of_the_user(
     kind: str, rng: np.random.Generator, tmp_path: object
 ) -> None:
-    import scipy.sparse
-
     A = 100 + rng.standard_normal((60, 9))
 
     def of(scale: float) -> Source:
@@ -159,3 +176,190 @@ def test_noise_of_centring_follows_the_units_of_the_user(
     for scale in (2.0**-300, 2.0**200):
         other = of(scale)
         assert other.noise * other.unit / scale == pytest.approx(plain.noise * plain.unit)
+
+
+class Known:
+    """What rounding is told of a source."""
+
+    def __init__(self, m: int, n: int, norm2: float | None, noise: float = 0.0) -> None:
+        self.shape, self.norm2, self.noise = (m, n), norm2, noise
+        self.eps = float(np.finfo(float).eps)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "growth"),
+    [(3, 3, 4), (100, 400, 10), (200, 4, 200**0.5 / 2), (2, 1024, 16), (4096 * 1024, 9, 64)],
+)
+def test_rounding_grows_with_the_sides(m: int, n: int, growth: float) -> None:
+    """8 ε g ‖A‖_F, or with √min(m, n) σ₁ for an operator, and what else is known."""
+    s = torch.tensor([3.0, 1.0]).double()
+    found = Triplets(None, s, torch.zeros(n, 2), noise=2e-9)
+    eps = float(np.finfo(float).eps)
+    plain = rounding(Known(m, n, 16.0, 1e-9), found)  # type: ignore[arg-type]
+    assert plain == pytest.approx(8 * growth * eps * 4 + 3e-9)
+    bare = replace(found, noise=0.0)
+    operator = rounding(Known(m, n, None), bare)  # type: ignore[arg-type]
+    assert operator == pytest.approx(8 * growth * eps * 3 * min(m, n) ** 0.5)
+    lost = cancelled(Known(m, n, 16.0, 1e-9), found)  # type: ignore[arg-type]
+    assert lost == pytest.approx(16 * eps * 16 + 2 * (16 / min(m, n)) ** 0.5 * 3e-9)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1100, 12)])
+def test_a_small_error_of_a_dense_matrix_is_known(
+    shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """‖A‖_F² − Σs² is lost in rounding: what is left is summed up row by row, or only bounded."""
+    m, n = shape
+    A = rng.standard_normal((m, 3)) @ rng.standard_normal((3, n))
+    E = 1e-9 * rng.standard_normal(shape)
+    found = rough(A + E, np.linalg.svd(A + E)[2][:3].T)
+    rule = rank_rule(rank=3)
+    best = np.linalg.norm(np.linalg.svd(A + E, compute_uv=False)[3:])
+    wide = A + 1e6 * E  # where nothing is lost, sums of squares are enough
+    rough_ = rough(wide, np.linalg.svd(wide)[2][:3].T)
+    source = source_of(scipy.sparse.csr_array(wide), 3, 0)
+    known = certify(source, rough_, 3, rule, prove(source, rough_, 3, rule, seed=0))["frobenius"]
+    assert known.low > 0.999 * known.high
+    assert known.low <= np.linalg.norm(np.linalg.svd(wide, compute_uv=False)[3:]) <= known.high
+    for given in (A + E, scipy.sparse.csr_array(A + E)):
+        source = source_of(given, 3, 0)
+        c = certify(source, found, 3, rule, prove(source, found, 3, rule, seed=0))
+        assert c["frobenius"].low * 0.999 <= best <= 1.001 * c["frobenius"].high
+        sharp = c["frobenius"].high < 1.001 * c["frobenius"].low
+        assert sharp == isinstance(given, np.ndarray)
+        assert sharp != any("is lost in rounding" in note for note in c.notes)
+        assert c["frobenius"].high < 1e-6 * np.linalg.norm(A)
+        assert c["spectral"].high <= c["frobenius"].high
+
+
+def test_what_was_asked_for_is_met_by_the_end_of_a_bound_that_is_worse() -> None:
+    bounds = {
+        "values": Bound(np.array([4.0, 2.0]), np.array([5.0, 3.0])),
+        "mass": Bound(0.6, 0.7),
+        "energy": Bound(0.8, 0.9),
+        "norm": Bound(10.0, 11.0),
+        "frobenius": Bound(1.0, 2.0),
+        "spectral": Bound(0.5, 1.0),
+    }
+    s = np.array([4.5, 2.5])
+
+    def met(**rule: object) -> bool:
+        return _met(rank_rule(**rule), 2, s, bounds)  # type: ignore[arg-type]
+
+    assert met(rank=2)
+    assert not met(rank=1)
+    assert not met(rank=3)
+    for rule, yes, no in (
+        ("mass", 0.6, 0.61),
+        ("energy", 0.8, 0.81),
+        ("tol", 0.2, 0.199),
+    ):
+        assert met(**{rule: yes})
+        assert not met(**{rule: no})
+    assert met(tol=0.25, norm="spectral")
+    assert not met(tol=0.249, norm="spectral")
+    bounds = {k: v for k, v in bounds.items() if k not in ("norm", "energy")}
+    assert not met(energy=0.1)
+    assert not met(tol=0.9)
+
+
+def test_energy_is_what_the_error_leaves_of_the_norm() -> None:
+    energy = _energy(Bound(4.0, 5.0), Bound(1.0, 2.0, 1e-7))
+    assert energy.low == pytest.approx(1 - (2 / 4) ** 2)
+    assert energy.high == pytest.approx(1 - (1 / 5) ** 2)
+    assert energy.failure == 1e-7
+    assert _energy(Bound(0.0, 0.0), Bound(0.0, 0.0)).low == 1.0
+    wide = _energy(Bound(0.0, 5.0), Bound(0.0, 6.0))
+    assert (wide.low, wide.high) == (0.0, 1.0)
+    lost = _energy(Bound(4.0, 5.0), Bound(5.5, 6.0))
+    assert (lost.low, lost.high) == (0.0, 0.0)
+
+
+def test_a_certificate_in_other_units_says_the_same() -> None:
+    whole = Certificate(
+        {
+            "values": Bound(np.array([2.0, 0.0]), np.array([3.0, 0.0]), 1e-7),
+            "energy": Bound(0.5, 0.75),
+            "mass": Bound(0.25, 0.5),
+            "spectral": Bound(0.0, 1.0),
+        },
+        met=True,
+        alarms=["alarm"],
+        asked="rank 2",
+        notes=["note"],
+        estimates={"x": 1.0},
+        failure=2e-7,
+        allowed=1e-3,
+    )
+    assert in_units(whole, 1.0) is whole
+    for unit in (2.0**80, 2.0**-900):
+        other = in_units(whole, unit)
+        np.testing.assert_allclose(other["values"].low, [2 * unit, 0])
+        np.testing.assert_allclose(other["values"].high, [3 * unit, 0])
+        assert other["spectral"].high == unit
+        assert other["spectral"].low == 0.0
+        assert isinstance(other["spectral"].high, float)
+        assert other["energy"] == whole["energy"]
+        assert other["mass"] == whole["mass"]
+        plain = other.as_dict() | {"bounds": None}
+        assert plain == whole.as_dict() | {"bounds": None}
+        assert other["values"].failure == 1e-7
+    tiny = in_units(whole, 2.0**-1074)  # nothing smaller is above zero
+    assert (tiny["values"].low <= [2 * 5e-324, 0]).all()
+    assert tiny["values"].high[0] >= 4 * 5e-324
+    assert tiny["values"].high[1] == 0.0
+    assert tiny["spectral"].low == 0.0
+
+
+def test_the_norm_is_known_by_the_source_or_by_a_whole_spectrum() -> None:
+    s = np.array([4.0, 3.0])
+    eps = np.finfo(float).eps
+    known = _norm(Known(2, 2, 25.0, 1e-3), None)  # type: ignore[arg-type]
+    assert known is not None
+    assert (known.low, known.high) == pytest.approx((5 - 1e-3, 5 + 1e-3))
+    exact = _norm(Known(2, 2, 25.0), s)  # type: ignore[arg-type]
+    assert exact is not None
+    assert exact.radius == pytest.approx(64 * eps * 5, rel=0.05, abs=0)
+    whole = _norm(Known(2, 2, None), s)  # type: ignore[arg-type]
+    assert whole is not None
+    assert whole.low < 5 < whole.high
+    assert whole.radius == pytest.approx(8 * eps * 2**0.5 * 5, rel=0.1, abs=0)
+    assert _norm(Known(2, 2, None), None) is None  # type: ignore[arg-type]
+
+
+def test_notes_say_what_is_rounding_and_what_is_unknown() -> None:
+    proof = Proof(np.ones(3), 0.0, 0.0, "nothing")
+    s = np.array([1.0, 4e-3, 1e-3])
+
+    def notes(norm: Bound | None, frobenius: Bound, complete: bool, noise: float) -> list[str]:
+        return _notes(norm, frobenius, complete, proof, 0.1, noise, s)
+
+    sharp, wide, one = Bound(0.995, 1.0), Bound(0.98, 1.0), Bound(1.0, 1.0)
+    assert notes(one, sharp, True, 1e-9) == []
+    (note,) = notes(one, sharp, False, 1e-9)
+    assert "above 1.1 s_k was missed (nothing)" in note
+    (note,) = notes(one, sharp, True, 1e-3)
+    assert "last 2 values are rounding: they are at most 5.0e-03" in note
+    assert len(notes(one, sharp, True, 1e-3 / 4)) == 1
+    assert len(notes(one, sharp, True, 0.99e-3 / 4)) == 0
+    (note,) = notes(None, wide, True, 1e-9)
+    assert "unknown for an operator" in note
+    (note,) = notes(one, wide, True, 1e-9)
+    assert "lost in rounding" in note
+    assert notes(one, Bound(0.0, 0.0), True, 1e-9) == []
+
+
+def test_of_a_whole_spectrum_everything_is_known_to_rounding(rng: np.random.Generator) -> None:
+    A = rng.standard_normal((20, 9))
+    s = np.linalg.svd(A, compute_uv=False)
+    found = replace(rough(A, np.linalg.svd(A)[2][:3].T), spectrum=torch.from_numpy(s.copy()))
+    source, rule = source_of(A, 3, 0), rank_rule(rank=3)
+    c = certify(source, found, 3, rule, prove(source, found, 3, rule, seed=0))
+    noise = rounding(source, found)
+    rest = np.linalg.norm(s[3:])
+    assert c["frobenius"].low == pytest.approx(rest - noise, abs=noise / 10)
+    assert c["frobenius"].high == pytest.approx(rest + noise, abs=noise / 10)
+    assert c["mass"].radius < 1e-12
+    assert s[:3].sum() / s.sum() in c["mass"]
+    assert c["spectral"].radius <= 2 * noise
+    assert c.met

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import scipy.sparse
 from scipy.sparse.linalg import aslinearoperator
 
-from schmidt.matrices import NotConvergedError, svd
+from schmidt.matrices import NotConvergedError, ToleranceError, svd
 from schmidt.matrices.completeness import Deflation
 from schmidt.matrices.inertia import count_above
 
@@ -84,12 +85,13 @@ class TestRepeatedValues:
 
 @pytest.mark.parametrize("solver", ["lapack", "krylov", "propack", "arpack", "auto"])
 def test_every_shape_and_rank(solver: str, rng: np.random.Generator) -> None:
-    """1 × 1 to 12 × 12: the right answer, or none."""
+    """1 × 1 to 12 × 12, every rank: the right answer, or none. LOBPCG is for larger, symmetric
+    matrices and refuses these."""
     for m in range(1, 13):
         for n in range(1, 13):
             A = rng.standard_normal((m, n))
             exact = np.linalg.svd(A, compute_uv=False)
-            for k in range(1, min(m, n) + 1, 1 + (m + n) % 3):
+            for k in range(1, min(m, n) + 1):
                 try:
                     found = svd(scipy.sparse.csr_array(A), rank=k, solver=solver)
                 except NotConvergedError:
@@ -176,6 +178,79 @@ class TestStreams:
         assert (exact[:8] <= once.certificate["values"].high).all()
         assert not once.certificate.met
         assert "could not be established" in " ".join(once.certificate.notes)
+
+    def test_passes_over_wide_blocks_are_bounded(
+        self, planted: Planted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What they have not settled is not met, and said."""
+        from schmidt.matrices.solvers import blocks, krylov
+
+        monkeypatch.setattr(blocks, "WIDE", 10)
+        monkeypatch.setattr(krylov, "PASSES", 4)
+        exact, passes = np.linspace(1, 0.8, 410), 0
+        parts = np.array_split(planted(500, 410, exact), 4)
+
+        def read() -> Iterator[np.ndarray]:
+            nonlocal passes
+            passes += 1
+            return iter(parts)
+
+        found = svd(read, rank=8)
+        assert passes < 40  # those of the solver, and those of the proof
+        c = found.certificate
+        assert not c.met
+        assert "the solver stopped at a Krylov space of dimension" in c.notes[0]
+        assert (c["values"].low <= exact[:8]).all()
+        assert (exact[:8] <= c["values"].high).all()
+        with pytest.raises(ToleranceError):
+            svd(read, rank=8, strict=True)
+
+
+def test_spaces_of_large_matrices_are_bounded_by_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from schmidt.matrices.solvers import choice
+
+    monkeypatch.setattr(choice, "ENTRIES", 0)
+    monkeypatch.setattr(choice, "MEMORY", 0)
+    with pytest.raises(NotConvergedError, match="dimension 4"):
+        svd(ring(1200), rank=2)
+
+
+class TestAccuracy:
+    """What is asked for is proven; what is aimed at is called so."""
+
+    flat = np.linspace(1, 0.5, 450)
+
+    def test_asked_for(self, planted: Planted) -> None:
+        A = planted(500, 450, self.flat)
+        found = svd(A, rank=6, solver="krylov", accuracy=1e-7, strict=True)
+        c = found.certificate
+        assert (c["values"].high <= found.values * (1 + 1e-7) + 1e-11).all()
+        assert (self.flat[:6] <= c["values"].high).all()
+        assert c.asked == "rank 6, σ to 1e-07"
+        assert not c.notes
+
+    def test_spaces_that_become_everything(self, rng: np.random.Generator) -> None:
+        for n in (13, 17, 30):
+            A = rng.standard_normal((40, n)) + 1j * rng.standard_normal((40, n))
+            found = svd(A, rank=3, solver="krylov", accuracy=1e-9, strict=True)
+            exact = np.linalg.svd(A, compute_uv=False)[:3]
+            np.testing.assert_allclose(found.values, exact, rtol=1e-9)
+
+    def test_aimed_at(self, planted: Planted) -> None:
+        A = planted(500, 450, self.flat)
+        c = svd(A, rank=6, solver="krylov").certificate
+        assert c.met
+        assert "aimed at by estimates" in c.notes[0]
+        assert c["missed"].high > 1e-5
+
+    def test_what_is_not_proven_is_not_met(
+        self, planted: Planted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        module = importlib.import_module("schmidt.matrices.svd")
+        A = planted(450, 400, TestRepeatedValues.exact)
+        monkeypatch.setattr(module, "SHARPER", 0)
+        with pytest.raises(ToleranceError, match="accuracy 1e-07 could not be established"):
+            svd(A, rank=6, solver="propack", accuracy=1e-7, strict=True)
 
 
 @pytest.mark.parametrize("index", [100, -1])

@@ -17,7 +17,7 @@ from schmidt.operators import (
     SharedMLP,
     inner,
 )
-from schmidt.operators.jet import Exact
+from schmidt.operators.jet import Exact, Jet
 from schmidt.operators.methods import Batch
 from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope
 
@@ -187,8 +187,6 @@ def test_gradient_is_unbiased_with_independent_halves(case, outputs):
     g = f if evd else torch.nn.Parameter(0.3 * torch.randn(a.shape[0], *shape).double())
 
     def surrogate(samples):
-        from schmidt.operators.jet import Jet
-
         made = []
         for s in samples:
             jf = Jet(f[s.x.x][None], 1, 0)
@@ -201,11 +199,51 @@ def test_gradient_is_unbiased_with_independent_halves(case, outputs):
     whole = form.evaluation()
     exact = surrogate([whole, whole])
     draw = generator(7)
-    draws = torch.stack([surrogate([form.sample(6, draw) for _ in range(2)]) for _ in range(1000)])
+    draws = torch.stack([surrogate([form.sample(6, draw) for _ in range(2)]) for _ in range(500)])
     error = draws.mean(0) - exact
     standard = draws.std(0) / len(draws) ** 0.5
     assert (error.abs() / standard.clamp_min(1e-12)).max() < 4
     assert (error / standard).square().mean() < 1.5
+
+
+@pytest.mark.parametrize("evd", [True, False])
+def test_values_are_products_of_norms_and_the_objective_a_mean_of_both_batches(evd):
+    """⟨f|f⟩ and ⟨g|g⟩ are means over both batches; the objective is symmetric in them."""
+    torch.manual_seed(0)
+    form = _pointwise(24) if evd else Matrix(torch.randn(18, 24, dtype=torch.float64))
+    f = torch.randn(24, MODES, dtype=torch.float64)
+    g = f if evd else torch.randn(18, MODES, dtype=torch.float64)
+    draw = generator(3)
+    batches = []
+    for _ in range(2):
+        sample = form.sample(6, draw).to("cpu", torch.float64)
+        jets = [Jet(side[p.x.long()][None], 1, 0) for side, p in ((f, sample.x), (g, sample.y))]
+        batches.append(Batch(sample, jets[0], jets[0] if evd else jets[1], evd))
+    method = NestedLowRank.joint(MODES)
+    grams = [[inner(j.value, j.value, p.weight) for j, p in ((b.f, b.sample.x), (b.g, b.sample.y))]
+             for b in batches]  # fmt: skip
+    mean_f, mean_g = ((a + b).diagonal() / 2 for a, b in zip(*grams, strict=True))
+    torch.testing.assert_close(method.values(form, *batches), (mean_f * mean_g).sqrt())
+    m, M = (t.double() for t in (method.masks.vector, method.masks.matrix))
+    pi = sum(form.matrix(b.g, b.f, b.sample).diagonal() for b in batches)
+    (f1, g1), (f2, g2) = grams
+    wanted = (M * (f1 * g2 + f2 * g1)).sum() / 2 - (m * pi).sum()
+    torch.testing.assert_close(method.objective(form, *batches), wanted)
+    torch.testing.assert_close(method.objective(form, *batches[::-1]), wanted)
+
+
+def test_only_masks_that_differ_put_functions_in_order():
+    assert NestedLowRank.sequential(3).ordered
+    assert NestedLowRank.joint(2).ordered
+    assert not NestedLowRank.none(3).ordered
+    assert not NestedLowRank.sequential(3, step=3).ordered
+    assert NestedLowRank.none(1).ordered
+    assert NestedLowRank.none(3).started
+    assert not NestedLowRank.normalised
+    assert not NestedLowRank.shift_invariant
+    assert NestedLowRank.capturable
+    assert not NestedLowRank.graph_of_action
+    assert NestedLowRank.none(3).readout(torch.eye(3)) is None
 
 
 def _pointwise(size):

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import traceback
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ COMMANDS = {
     "compress": ("schmidt.cli.compress", "compress_command", "a picture from few terms"),
     "complete": ("schmidt.cli.complete", "complete", "a table of ratings full of holes"),
     "search": ("schmidt.cli.search", "search", "a folder of text files, by meaning"),
+    "report": ("schmidt.cli.report", "report", "the page of a folder that a command filled"),
     "problems": ("schmidt.cli.problems", "problems", "what `solve` knows by name"),
     "retrieve": (
         "schmidt.experiments.retrieval.command",
@@ -93,13 +95,20 @@ def _run(given: list[str]) -> int:
         raise ValueError(f"unknown command {name!r}{near}; `schmidt --help` lists them")
     from schmidt.report.terminal import session
 
-    call = _parsed(name, _joined(rest))
-    with session():
-        return int(call() or 0)
+    call = parsed(name, rest)
+    began = time.time()
+    with session() as folders:
+        status = int(call() or 0)
+        if folders:
+            from schmidt.report.run import record
+
+            printed = getattr(sys.stdout, "printed", "")
+            record(folders[0], given, printed, status, time.time() - began, began)
+        return status
 
 
-def _parsed(name: str, given: list[str]) -> Callable[[], Any]:
-    """The command with its options; what cannot be understood is one line."""
+def parsed(name: str, given: Sequence[str]) -> Callable[[], Any]:
+    """The command with its options, to be called; what cannot be understood is one line."""
     import tyro
 
     command, said = load(name), io.StringIO()
@@ -110,7 +119,7 @@ def _parsed(name: str, given: list[str]) -> Callable[[], Any]:
 
     try:
         with redirect_stderr(said):
-            call: Callable[[], Any] = tyro.cli(bound, prog=f"schmidt {name}", args=given)
+            call: Callable[[], Any] = tyro.cli(bound, prog=f"schmidt {name}", args=_joined(given))
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -203,15 +212,23 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 class _Enduring:
-    """Standard output that a reader may leave (``| head -1``): the work goes on to its files."""
+    """Standard output that a reader may leave (``| head -1``): the work goes on to its files; what
+    was printed is kept for the report."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self._said: list[str] = []
+
+    @property
+    def printed(self) -> str:
+        """Everything that was written."""
+        return "".join(self._said)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        self._said.append(text)
         try:
             return int(self._stream.write(text))
         except BrokenPipeError:

@@ -13,16 +13,27 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from schmidt.operators.checkpoint import exists
 from schmidt.operators.methods import METHODS
 from schmidt.operators.ritz import relative_scale
-from schmidt.parameters import suggestion
+from schmidt.parameters import SEED, Number, suggestion
 from schmidt.problems import Problem, Solution, named, ritz, train
 from schmidt.report import console_table
 from schmidt.report.pictures import draw, draw_beside
-from schmidt.report.terminal import claim
+from schmidt.report.terminal import check_flags, claim
 from schmidt.storage import write_json
 
 KNOWN = ("ritz", *METHODS)
+
+
+FLAGS = {
+    "--dim": Number(1, whole=True),
+    "--modes": Number(1, whole=True),
+    "--budget": Number(0, open="low"),
+    "--steps": Number(1, whole=True),
+    "--seed": SEED,
+    "--checkpoint-every": Number(0),
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class CompareOptions:
     """Seed of networks, features and points."""
     resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """training: go on from checkpoints in the output directory."""
+    checkpoint_every: float = 60.0
+    """training: seconds between checkpoints."""
     out: Path | None = None
     """Directory for pictures and reports; default schmidt-out/compare-PROBLEM."""
 
@@ -54,6 +67,7 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
 
     Writes a folder with pictures and numbers per method, and pictures of all together.
     """
+    check_flags(FLAGS, options)
     if len(set(options.methods)) < 2:
         raise ValueError("name two or more methods, e.g. --methods ritz sequential joint")
     console = Console()
@@ -74,12 +88,13 @@ def compare(options: Annotated[CompareOptions, tyro.conf.arg(name="")]) -> int:
         if solution.interrupted:
             console.print("interrupted; --resume goes on")
             return 130
-    console.print()
     errors = {name: _relative(s) for name, s in solutions.items()}
+    pictures = draw_beside(solutions, errors, out)
+    # printed last: whoever reads may stop reading
+    console.print()
     console.print(_values(solutions, errors))
     console.print()
     console.print(_measures(solutions, errors))
-    pictures = draw_beside(solutions, errors, out)
     shown = ", ".join(path.name for path in pictures)
     console.print(
         f"\npictures in [bold]{escape(str(out))}[/]: {shown}; more in a folder per method"
@@ -97,7 +112,8 @@ def _solved(options: CompareOptions, problem: Problem, method: str, out: Path) -
         method=method,
         seed=options.seed,
         checkpoint=out,
-        resume=options.resume,
+        resume=options.resume and exists(out),
+        checkpoint_seconds=options.checkpoint_every,
         **steps,
     )
 

@@ -16,22 +16,31 @@ from rich.markup import escape
 
 from schmidt import plotting
 from schmidt.cli.ratings import Ratings, planted_ratings, read_ratings
-from schmidt.parameters import Number, check
+from schmidt.parameters import SEED, Number
 from schmidt.report import console_table
-from schmidt.report.terminal import claim, optional
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 
 if TYPE_CHECKING:
-    from schmidt.completion import MatrixCompletion, Selection
+    from schmidt.completion import MatrixCompletion, PenaltyPath, Selection
 
 NO_LOW_RANK = 1e12
 LARGEST = 1000
-LABELS = {"biases": "chosen: biases only", "soft-impute": "chosen", "fixed-rank": "chosen"}
 NAMES = {
     "biases": "biases only",
+    "variational": "variational Bayes",
     "soft-impute": "softImpute, first terms",
     "fixed-rank": "fixed rank",
+}
+
+
+FLAGS = {
+    "--penalty": Number(0),
+    "--rank": Number(1, whole=True),
+    "--validation": Number(0, 1, open="both"),
+    "--top": Number(1, whole=True),
+    "--seed": SEED,
 }
 
 
@@ -55,6 +64,8 @@ class CompleteOptions:
     duplicates: Literal["raise", "last", "mean"] = "raise"
     """What to do with several ratings of one item by one user."""
     table: Annotated[TableOptions, tyro.conf.arg(name="")] = field(default_factory=TableOptions)
+    method: Literal["auto", "variational", "soft-impute"] = "auto"
+    """auto: variational Bayes, and for small tables whichever is better on held-out ratings."""
     penalty: Annotated[float | None, optional("FLOAT", "chosen on held-out ratings")] = None
     """λ of the nuclear norm."""
     rank: Annotated[int | None, optional("INT", "chosen on held-out ratings")] = None
@@ -78,14 +89,16 @@ class CompleteOptions:
 def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int:
     """Predict the missing entries of a matrix of ratings.
 
-    Mean and biases of users and items plus a low-rank matrix, by softImpute; its penalty and rank
-    are chosen on held-out ratings. Prints the held-out error beside that of the biases alone,
-    writes predictions, the factors and pictures.
+    Mean and biases of users and items plus a low-rank matrix, by variational Bayes or softImpute;
+    what is best on held-out ratings is taken. Prints the held-out error beside that of the biases
+    alone, writes predictions, the factors and pictures.
     """
+    check_flags(FLAGS, options)
     from schmidt.completion import MatrixCompletion
 
     console = Console()
-    check({"--top": Number(1, whole=True)}, **{"--top": options.top})
+    if options.out is not None:
+        claim(options.out, options.json)
     if options.ratings:
         named = {role: getattr(options, role) for role in ("user", "item", "rating", "time")}
         data = read_ratings(options.ratings, named, options.table)
@@ -99,6 +112,7 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
     out = claim(options.out or Path("schmidt-out") / f"complete-{data.name}", options.json)
     start = time.perf_counter()
     model = MatrixCompletion(
+        method=options.method,
         penalty=options.penalty,
         rank=options.rank,
         validation=options.validation,
@@ -107,13 +121,14 @@ def complete(options: Annotated[CompleteOptions, tyro.conf.arg(name="")]) -> int
         progress=True,
     ).fit(data.users, data.items, data.values)
     report = _report(data, model, time.perf_counter() - start)
-    _print(console, data, model, report, options)
     write_bytes(out / "predictions.csv", _predictions(model, options.top, options.every))
     model.save(out / "model.safetensors")
     write_json(out / "report.json", report)
     if options.json is not None:
         write_json(options.json, report)
     pictures = [path.name for path in _draw(model, data, out)]
+    # printed last: whoever reads may stop reading
+    _print(console, data, model, report, options)
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: predictions.csv, model.safetensors, report.json"
         + "".join(f", {name}" for name in pictures)
@@ -141,7 +156,8 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
             "method": choice.method,
             "held_out": choice.held_out * choice.folds,
             "validation_rmse": choice.error,
-            "bias_rmse": choice.path.bias_error,
+            "bias_rmse": choice.bias_error,
+            "variational_rmse": None if choice.variational is None else choice.variational.error,
             "path": [
                 {
                     "penalty": step.penalty,
@@ -150,7 +166,7 @@ def _report(data: Ratings, model: MatrixCompletion, seconds: float) -> dict[str,
                     "best_rmse": float(step.errors.min()),
                     "best_rank": int(step.errors.argmin()),
                 }
-                for step in choice.path.steps
+                for step in (() if choice.path is None else choice.path.steps)
             ],
             "fixed_rank": [] if choice.fit is None else list(choice.fit.tried),
         }
@@ -188,15 +204,15 @@ def _print(
         name = NAMES[report["method"]]
         lines = [("biases only", "bias_rmse", "true_bias_rmse")]
         if report["method"] != "biases":
-            penalty = f"λ = {report['penalty']:.3g}"
-            lines.append((f"{name}, rank {model.rank_}, {penalty}", "validation_rmse", "true_rmse"))
+            penalty = "" if model.penalty_ is None else f", λ = {model.penalty_:.3g}"
+            lines.append((f"{name}, rank {model.rank_}{penalty}", "validation_rmse", "true_rmse"))
         for label, held, true in lines:
             table.add_row(label, *(f"{report[key]:.4f}" for key in (held, true) if key in report))
         console.print("\nroot mean square error")
         console.print(table)
         console.print(
-            f"{report['held_out']} ratings were held out to choose λ and the rank, so their error "
-            "is slightly too good; the model is fitted to all ratings. "
+            f"{report['held_out']} ratings were held out to choose the method, so their error is "
+            "slightly too good; the model is fitted to all ratings. "
             f"{report['seconds']:.1f} s",
             highlight=False,
         )
@@ -230,8 +246,8 @@ def _draw(model: MatrixCompletion, data: Ratings, out: Path) -> list[Path]:
     """The λ path, and the matrix before and after where it is small enough to be seen."""
     figures: dict[str, plotting.Figure] = {}
     choice = model.choice_
-    if choice is not None:
-        figures["path.png"] = _path(choice)
+    if choice is not None and choice.path is not None:
+        figures["path.png"] = _path(choice, choice.path)
     if max(len(model.row_ids_), len(model.column_ids_)) <= LARGEST:
         figures["matrix.png"] = _matrix(model, data)
     for file, figure in figures.items():
@@ -239,22 +255,25 @@ def _draw(model: MatrixCompletion, data: Ratings, out: Path) -> list[Path]:
     return [out / file for file in figures]
 
 
-def _path(choice: Selection) -> plotting.Figure:
-    path, fit = choice.path, choice.fit
+def _path(choice: Selection, path: PenaltyPath) -> plotting.Figure:
+    fit = choice.fit
     if path.penalty is None:
-        penalty = path.steps[0].penalty
+        label, best = "biases only", (path.steps[0].penalty, path.bias_error)
+    elif fit is None:
+        label, best = f"best of the path, rank {path.rank}", (path.penalty, path.error)
     else:
-        penalty = path.penalty if fit is None else fit.penalty
-    rank = f", rank {path.rank}" if path.rank else ""
-    return plotting.penalty_path(
+        label, best = f"best fixed rank, {path.rank}", (fit.penalty, fit.error)
+    figure = plotting.penalty_path(
         [step.penalty for step in path.steps],
         [step.error for step in path.steps],
         [float(step.errors.min()) for step in path.steps],
         [step.rank for step in path.steps],
         path.bias_error,
-        (LABELS[choice.method] + rank, penalty, choice.error),
+        (label, *best),
         () if fit is None else fit.tried,
+        None if choice.variational is None else choice.variational.error,
     )
+    return figure
 
 
 def _matrix(model: MatrixCompletion, data: Ratings) -> plotting.Figure:

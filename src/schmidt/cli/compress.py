@@ -19,13 +19,20 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.matrices.images import Compressed, compress
-from schmidt.report.terminal import claim, optional
+from schmidt.parameters import Number
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import refuse_bomb
 
 RANKS = (5, 20, 100)
 ORIENTATION = 0x0112
 """The EXIF tag."""
+
+
+FLAGS = {
+    "--rank": Number(1, whole=True),
+    "--energy": Number(0, 1, open="low"),
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ def compress_command(options: Annotated[CompressOptions, tyro.conf.arg(name="")]
     A picture of m × n pixels takes mn numbers per channel, its approximation of rank k (m + n) k.
     Writes the versions, a contact sheet, and the singular values.
     """
+    check_flags(FLAGS, options)
     if options.rank and options.energy is not None:
         raise ValueError("give either --rank or --energy, not both")
     picture = read_picture(options.image)

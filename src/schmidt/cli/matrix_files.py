@@ -161,7 +161,8 @@ def _npz_bytes(data: bytes, name: str) -> Any:
 def _npz(file: Any, name: str, size: int) -> Any:
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            members = archive.infolist()
+            _require_whole(archive, members)
             refuse_bomb(name, sum(info.file_size for info in members), size)
             names = [info.filename.removesuffix(".npy") for info in members]
             if "format" not in names and len(names) != 1:
@@ -180,6 +181,27 @@ def _npz(file: Any, name: str, size: int) -> Any:
     if "format" not in parts:
         return parts[names[0]]
     return _sparse(parts, name, size)
+
+
+DESCRIPTOR = 24
+"""The most bytes that may follow a member."""
+
+
+def _require_whole(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> None:
+    """The directory of an archive has no checksum: see that it names all that is there, arrays
+    only, or a damaged one would turn a sparse matrix into one of its parts."""
+    at = 0
+    for info in sorted(members, key=lambda info: info.header_offset):
+        if not info.filename.endswith(".npy"):
+            raise zipfile.BadZipFile(f"{info.filename!r} in it is no array")
+        if not at <= info.header_offset <= at + (DESCRIPTOR if at else 0):
+            raise zipfile.BadZipFile("its directory does not name all that it holds")
+        assert archive.fp is not None
+        archive.fp.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", archive.fp.read(4))
+        at = info.header_offset + 30 + name + extra + info.compress_size
+    if not at <= archive.start_dir <= at + DESCRIPTOR:
+        raise zipfile.BadZipFile("its directory does not name all that it holds")
 
 
 def _sparse(parts: dict[str, np.ndarray], name: str, size: int) -> Any:

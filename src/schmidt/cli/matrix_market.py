@@ -45,7 +45,8 @@ def matrix_market(data: bytes, name: str) -> Any:
     if len(said) != (3 if sparse else 2) or not all(
         word.isdigit() and len(word) < 19 for word in said
     ):
-        raise ValueError(f"{name}, line {line}: expected the size, got {data[start:end][:40]!r}")
+        text = data[start:end][:40].decode("latin-1")
+        raise ValueError(f"{name}, line {line}: expected the size, got {text!r}")
     sizes = [int(word) for word in said]
     m, n = sizes[:2]
     if symmetry != "general" and m != n:
@@ -62,16 +63,17 @@ def matrix_market(data: bytes, name: str) -> Any:
     refuse_bomb(name, 8.0 * (m + n) if sparse else 8.0 * m * n, len(data))
     values = _tokens(bytes(body), each, count, name, line + 1).reshape(count, each)
     if not sparse:
-        return _unpacked(values, width, (m, n), symmetry)
+        return _unpacked(values, name, (m, n), symmetry)
     where = values[:, :2]
     inside = (where >= 1) & (where <= [m, n]) & (where == np.floor(where))
     if not inside.all():
-        bad = values[~inside.all(1)][0, :2]
-        raise ValueError(f"{name}: an entry at {bad.tolist()} of a {m} × {n} matrix")
+        i, j = values[~inside.all(1)][0, :2]
+        raise ValueError(f"{name}: an entry at ({i:g}, {j:g}) of a {m} × {n} matrix")
     i, j = (where - 1).astype(np.int64).T
     entries = _complex(values[:, 2:]) if width else np.ones(count)
     if symmetry != "general":
         off = i != j
+        _require_diagonal(entries[~off], symmetry, name)
         mirrored = _mirrored(entries[off], symmetry)
         i, j = np.r_[i, j[off]], np.r_[j, i[off]]
         entries = np.r_[entries, mirrored]
@@ -148,11 +150,21 @@ def _complex(values: np.ndarray) -> np.ndarray:
     return values[:, 0] + 1j * values[:, 1] if values.shape[1] == 2 else values[:, 0].copy()
 
 
+def _require_diagonal(values: np.ndarray, symmetry: str, name: str) -> None:
+    """What its own mirror image allows on the diagonal of a matrix."""
+    if symmetry == "skew-symmetric" and values.any():
+        raise ValueError(
+            f"{name} is skew-symmetric, but holds {values[values != 0][0]:g} on its diagonal"
+        )
+    if symmetry == "hermitian" and np.imag(values).any():
+        raise ValueError(f"{name} is hermitian, but its diagonal is not real")
+
+
 def _mirrored(values: np.ndarray, symmetry: str) -> np.ndarray:
     return {"symmetric": values, "skew-symmetric": -values}.get(symmetry, np.conj(values))
 
 
-def _unpacked(values: np.ndarray, width: int, shape: tuple[int, int], symmetry: str) -> np.ndarray:
+def _unpacked(values: np.ndarray, name: str, shape: tuple[int, int], symmetry: str) -> np.ndarray:
     """Columns one after the other; of a symmetric matrix their lower halves."""
     entries = _complex(values)
     if symmetry == "general":
@@ -161,4 +173,5 @@ def _unpacked(values: np.ndarray, width: int, shape: tuple[int, int], symmetry: 
     j, i = np.triu_indices(shape[0], 1 if symmetry == "skew-symmetric" else 0)
     out[j, i] = _mirrored(entries, symmetry)
     out[i, j] = entries
+    _require_diagonal(out.diagonal(), symmetry, name)
     return out

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from schmidt import plotting
 from schmidt.cli.texts import embedded_documents, exists, read_documents, snippets
-from schmidt.report.terminal import claim, optional
+from schmidt.parameters import SEED, Number
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
 
 EXAMPLE = "faces of people"
 LONGEST = 100
+
+
+FLAGS = {
+    "--rank": Number(1, whole=True),
+    "--lexical": Number(0, 1),
+    "--n": Number(1, whole=True),
+    "--terms": Number(1, whole=True),
+    "--seed": SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
     the query as points of the plane. A score is the mean of BM25 and of the cosines in the first k
     dimensions, for several k, each divided by its largest value for the query.
     """
+    check_flags(FLAGS, options)
     from schmidt.semantic import SemanticIndex
 
     console = Console()
@@ -96,13 +107,14 @@ def search(options: Annotated[SearchOptions, tyro.conf.arg(name="")]) -> int:
         highlight=False,
     )
     best = [_best_sentence(index, query, documents[hit.name]) for hit in hits]
-    _print(console, index, query, hits, best)
     report = _report(query, index, hits, best)
     write_json(out / "report.json", report)
     if options.json is not None:
         write_json(options.json, report)
     index.save(out / "index.safetensors")
     pictures = _draw(index, query, hits, options.terms, out)
+    # printed last: whoever reads may stop reading
+    _print(console, index, query, hits, best)
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: report.json, index.safetensors"
         + "".join(f", {path.name}" for path in pictures)

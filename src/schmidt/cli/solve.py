@@ -14,6 +14,7 @@ from rich.markup import escape
 from schmidt.operators import checkpoint
 from schmidt.operators.fit import Fit
 from schmidt.operators.methods import METHODS
+from schmidt.parameters import SEED, Number
 from schmidt.problems import (
     Problem,
     Solution,
@@ -26,7 +27,7 @@ from schmidt.problems import (
 )
 from schmidt.report.pictures import draw
 from schmidt.report.solutions import print_report
-from schmidt.report.terminal import claim, optional
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -41,6 +42,21 @@ TRAINING_ONLY = (*TRAINING, "checkpoint_every", "network", "device", "dtype", "s
 RITZ_ONLY = ("budget", "tol")
 
 
+FLAGS = {
+    "--dim": Number(1, whole=True),
+    "--extent": Number(0, open="low"),
+    "--modes": Number(1, whole=True),
+    "--budget": Number(0, open="low"),
+    "--rtol": Number(0, open="low"),
+    "--steps": Number(1, whole=True),
+    "--batch": Number(4, whole=True),
+    "--lr": Number(0, open="low"),
+    "--extra-shift": Number(),
+    "--seed": SEED,
+    "--checkpoint-every": Number(0),
+}
+
+
 @dataclass(frozen=True)
 class SolveOptions:
     """What to solve, how, and where to put the results."""
@@ -48,7 +64,7 @@ class SolveOptions:
     problem: tyro.conf.Positional[str] = ""
     """Which problem; `schmidt problems` lists them, `matrix` needs --file. Or give --potential."""
     potential: Annotated[str | None, optional("FORMULA", "none")] = None
-    """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + 0.1*x*y**2" with --dim 2."""
+    """Lowest states of −∇² + V instead of a problem: "x**2 + y**2 + x**2*y**2" with --dim 2."""
     dim: Annotated[int | None, optional("INT", USUAL)] = None
     """Dimension, for --potential and for problems that have no fixed one."""
     extent: Annotated[float | None, optional("FLOAT", "found by Weyl's law")] = None
@@ -161,6 +177,7 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
     and of how the answer was found. Ctrl-C keeps what there is.
     """
     console = Console()
+    check_flags(FLAGS, options)
     problem = options.chosen_problem()
     method = options.method or default_method(problem)
     options.check(method)
@@ -172,9 +189,10 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
         solution = _ritz(options, problem, console)
     else:
         solution = _train(options, problem, method, out, console)
-    print_report(console, solution)
     _write(solution, out, options.json)
     pictures = draw(solution, out)
+    # printed last: whoever reads may stop reading
+    print_report(console, solution)
     console.print(
         f"\npictures in [bold]{escape(str(out))}[/]: " + ", ".join(p.name for p in pictures)
     )

@@ -19,11 +19,22 @@ from schmidt.certificate import Certificate
 from schmidt.cli.matrix_files import read_matrix
 from schmidt.factorization import Factorization
 from schmidt.matrices import svd
-from schmidt.report.terminal import claim, optional
+from schmidt.parameters import SEED, Number
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_bytes, write_json
 from schmidt.tables import TableOptions
 
 SHOWN = 12
+
+
+FLAGS = {
+    "--rank": Number(1, whole=True),
+    "--tol": Number(0),
+    "--energy": Number(0, 1, open="low"),
+    "--mass": Number(0, 1, open="low"),
+    "--accuracy": Number(0, 1, open="both"),
+    "--seed": SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,8 @@ class SvdOptions:
     """Divide every column by its standard deviation."""
     solver: Literal["auto", "lapack", "krylov", "propack", "arpack", "lobpcg"] = "auto"
     """Which solver."""
-    accuracy: float = 1e-6
-    """Aimed-at relative error of the singular values."""
+    accuracy: Annotated[float | None, optional("FLOAT")] = None
+    """Relative error of the singular values that must be proven; else 1e-6 is aimed at."""
     strict: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Fail where the certificate does not prove what was asked for."""
     seed: int = 0
@@ -69,11 +80,12 @@ def svd_command(options: Annotated[SvdOptions, tyro.conf.arg(name="")]) -> int:
     Prints singular values with residuals, the exact Frobenius error where it is known, and bounds
     of the spectral error with the probability that they fail.
     """
+    check_flags(FLAGS, options)
+    name = "stdin" if str(options.file) == "-" else options.file.name
+    out = claim(options.out or Path("schmidt-out") / f"svd-{Path(name).stem}", options.json)
     A, understood = read_matrix(options.file, options.table)
     print(understood, file=sys.stderr)
     rules = (options.rank, options.tol, options.energy, options.mass)
-    name = "stdin" if str(options.file) == "-" else options.file.name
-    out = claim(options.out or Path("schmidt-out") / f"svd-{Path(name).stem}", options.json)
     found = svd(
         A,
         rank=_usual(A) if all(rule is None for rule in rules) else options.rank,

@@ -173,28 +173,6 @@ def distinct(
     return r[starts], c[starts], means
 
 
-def merged(
-    seen: Observed, ids: tuple[Ids, Ids], triples: tuple[Any, Any, Any], duplicates: str
-) -> tuple[Observed, Ids, np.ndarray]:
-    """The entries seen and new ones of known columns.
-
-    Returns:
-        All entries, the ids of all rows, and the row of each new entry.
-    """
-    rows, columns, values = triples
-    v, c = numbers(values), ids[1].require(columns)
-    if not len(plain(rows, "row ids")) == len(c) == len(v):
-        lengths = len(plain(rows, "row ids")), len(c), len(v)
-        raise ValueError("rows, columns and values differ in length: {}, {}, {}".format(*lengths))
-    row_ids = ids[0].extended(rows)
-    r = row_ids.require(rows)
-    together = [
-        np.concatenate(both) for both in ((seen.rows, r), (seen.columns, c), (seen.values, v))
-    ]
-    kept = distinct(together[0], together[1], together[2], (row_ids, ids[1]), duplicates)
-    return Observed.of(*kept, (len(row_ids), seen.shape[1])), row_ids, r
-
-
 def _checked(
     rows: np.ndarray,
     columns: np.ndarray,

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from schmidt.certificate import Certificate
-from schmidt.completion.entries import entries, merged, numbers, pairs, places
-from schmidt.completion.fixed_rank import annealed_start, fixed_rank, row_model
-from schmidt.completion.ids import Ids
-from schmidt.completion.model import Biases, LowRank, Model
-from schmidt.completion.observed import Observed, only, product_at, unit_of
+from schmidt.completion.entries import entries, numbers, pairs, places
+from schmidt.completion.fixed_rank import annealed_start, fixed_rank
+from schmidt.completion.living import Posterior, Seen
+from schmidt.completion.model import LowRank, Model
+from schmidt.completion.observed import Observed, product_at, unit_of
+from schmidt.completion.path import Limits
+from schmidt.completion.recommendations import Recommendations
 from schmidt.completion.selection import (
     IMPLICIT,
     SMALL,
@@ -30,14 +28,15 @@ from schmidt.completion.selection import (
     select,
     starting_biases,
 )
+from schmidt.completion.stored import Stored
+from schmidt.completion.updates import Updates
+from schmidt.completion.variational import Variational
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
 from schmidt.parameters import FLAG, SEED, Allowed, Choice, Number, check
-from schmidt.storage import DamagedFileError, read_tensors, write_tensors
-from schmidt.storage import plain as plain_numbers
 
 PARAMETERS: dict[str, Allowed] = {
-    "method": Choice("soft-impute", "fixed-rank"),
+    "method": Choice("auto", "variational", "soft-impute", "fixed-rank"),
     "penalty": Number(0, none=True),
     "rank": Number(1, whole=True, none=True),
     "biases": FLAG,
@@ -59,23 +58,26 @@ SEEN = ("starts", "columns", "values")
 FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
-class MatrixCompletion(BaseEstimator):
+class MatrixCompletion(Updates, Recommendations, Stored):
     """A matrix known at some places, completed: mean + row bias + column bias + low rank.
 
-    Solves (softImpute; Mazumder, Hastie and Tibshirani 2010, Hastie et al. 2015)
+    Noise, priors and the rank are learned by variational Bayes (Lim and Teh 2007), or it solves
+    (softImpute; Mazumder, Hastie and Tibshirani 2010, Hastie et al. 2015)
 
         minimise ½‖P_Ω(X − μ − b1ᵀ − 1cᵀ − M)‖²_F + ½ρ_b ‖b‖² + ½ρ_c ‖c‖² + λ‖M‖_*
 
-    and chooses λ and the rank on held-out entries inside :meth:`fit`, unless λ is given. The
-    answer depends on neither the order in which entries are given nor the units of the values.
+    with λ and the rank chosen on held-out entries inside :meth:`fit`. The answer depends on neither
+    the order in which entries are given nor the units of the values.
 
     Args:
-        method: "soft-impute" (the problem above), or "fixed-rank" (least squares over matrices of
-            rank ``rank``, by alternating least squares; not convex).
+        method: "variational" (variational Bayes: nothing to choose; not convex), "soft-impute" (the
+            problem above), "fixed-rank" (least squares over matrices of rank ``rank``, by
+            alternating least squares; not convex), or "auto": "soft-impute" where λ is given, else
+            "variational", and up to 20,000 entries whichever of both is better on held-out ones.
         penalty: λ, in units of the values. None: chosen for "soft-impute", 0 for "fixed-rank",
             where it multiplies ½(‖A‖² + ‖B‖²) of the factors.
-        rank: "fixed-rank": the rank. "soft-impute": at most so many terms; None means 50, or no
-            limit where ``solver`` is "svd".
+        rank: "fixed-rank": the rank. Otherwise at most so many terms; None means 64 for
+            "variational", 50 for "soft-impute", or no limit there where ``solver`` is "svd".
         biases: fit μ, b and c; otherwise they are zero.
         bias_penalty: ρ_b = ρ_c, in entries. None: from estimated variances of biases and noise.
         clip: predictions are clipped to this range (low, high); "auto" takes the smallest and
@@ -98,7 +100,7 @@ class MatrixCompletion(BaseEstimator):
     Attributes:
         mean_, row_biases_, column_biases_: μ, b (m,), c (n,).
         row_factors_, column_factors_: A (m, k) and B (n, k) with M = ABᵀ; ½(‖A‖² + ‖B‖²) = ‖M‖_*.
-        penalty_: λ used; None where only biases were worth keeping.
+        penalty_: λ used; None where there is none: variational Bayes, or biases alone.
         rank_: terms of M.
         choice_: what was tried on held-out entries and chosen, a
             :class:`schmidt.completion.Selection`; None if λ was given.
@@ -108,7 +110,9 @@ class MatrixCompletion(BaseEstimator):
         unit_: the power of four in which the values are computed with.
         n_iter_: iterations of the final fit.
 
-    Cost: O(N k + (m + n) k²) per iteration for N entries. Everything is float64.
+    Cost: O(N k² + (m + n) k³) per iteration for N entries, some 30 iterations; the convex problem
+    O(N k + (m + n) k²), several hundred of them. Above 200,000 entries the tables of
+    variational Bayes are float32; everything else is float64.
 
     Example:
         >>> from schmidt import MatrixCompletion
@@ -126,7 +130,7 @@ class MatrixCompletion(BaseEstimator):
     def __init__(
         self,
         *,
-        method: str = "soft-impute",
+        method: str = "auto",
         penalty: float | None = None,
         rank: int | None = None,
         biases: bool = True,
@@ -188,15 +192,17 @@ class MatrixCompletion(BaseEstimator):
         unit = unit_of(x.values)
         limits = clip_range(self.clip, x.values)
         x = x.with_values(x.values / unit)
-        start = starting_biases(x, self.biases, self.bias_penalty)
-        fitted = self._fixed_rank if self.method == "fixed-rank" else self._soft_impute
         small = None if limits is None else (limits[0] / unit, limits[1] / unit)
-        model, penalty, iterations, choice = fitted(x, start, unit, small)
+        if self.method == "fixed-rank":
+            model, penalty, iterations = self._fixed_rank(x, unit)
+            choice, state = None, None
+        else:
+            model, penalty, iterations, choice, state = self._chosen(x, unit, small)
         self.row_ids_, self.column_ids_ = row_ids, column_ids
         self.limits_, self.unit_, self.n_iter_ = limits, unit, iterations
         self.penalty_ = None if penalty is None else penalty * unit
         self.choice_ = None if choice is None else choice * unit
-        self._keep(x, model)
+        self._keep(x, model, state)
         full = len(x) == x.shape[0] * x.shape[1]
         self.certificate_ = certified(self.choice_, iterations, self.max_iter, full)
         return self
@@ -208,47 +214,51 @@ class MatrixCompletion(BaseEstimator):
             raise ValueError("method='fixed-rank' needs rank=…")
         if self.rank is not None and self.rank > most:
             raise ValueError(f"rank must be at most {most} for a matrix {x.shape}, got {self.rank}")
-        if self.penalty == 0 and self.method == "soft-impute":
+        if self.penalty is not None and self.method == "variational":
+            raise ValueError("method='variational' has no penalty: it learns how far to shrink")
+        if self.penalty == 0 and self.method != "fixed-rank":
             raise ValueError(
                 "penalty=0 leaves the holes undetermined; give a small one, or method='fixed-rank'"
             )
-        if self.biases and len(x) > 1 and x.values.min() == x.values.max():
+        if len(x) > 1 and x.values.min() == x.values.max():
             message = IMPLICIT.format(len(x), x.values[0])
-            if self.method == "soft-impute" and self.penalty is None:
+            if self.biases and self.method != "fixed-rank" and self.penalty is None:
                 raise ValueError(message)
             warnings.warn(message, UserWarning, stacklevel=3)
 
-    def _fixed_rank(
-        self, x: Observed, start: Biases, unit: float, limits: tuple[float, float] | None
-    ) -> tuple[Model, float | None, int, Selection | None]:
+    def _fixed_rank(self, x: Observed, unit: float) -> tuple[Model, float | None, int]:
         penalty, rank = (self.penalty or 0.0) / unit, int(self.rank or 1)
+        start = starting_biases(x, self.biases, self.bias_penalty)
         right = annealed_start(x, start, rank, penalty, self.seed)
         model, iterations = fixed_rank(
             x, start, right, penalty, tol=self.tol, max_iter=self.max_iter
         )
-        return model, penalty, iterations, None
+        return model, penalty, iterations
 
-    def _soft_impute(
-        self, x: Observed, start: Biases, unit: float, limits: tuple[float, float] | None
-    ) -> tuple[Model, float | None, int, Selection | None]:
+    def _chosen(
+        self, x: Observed, unit: float, limits: Limits
+    ) -> tuple[Model, float | None, int, Selection | None, Variational | None]:
         small = x.shape[0] * x.shape[1] <= SMALL
         svd = self.solver == "svd" or (self.solver == "auto" and small)
         method = SoftImpute(svd, self.rank, self.tol, self.max_iter, self.seed)
         if self.penalty is not None:
+            start = starting_biases(x, self.biases, self.bias_penalty)
             model, iterations = fit_given(x, start, self.penalty / unit, method)
-            return model, self.penalty / unit, iterations, None
+            return model, self.penalty / unit, iterations, None, None
         choice = select(
             x,
             method,
+            which=self.method,
             biases=self.biases,
             bias_penalty=self.bias_penalty,
             validation=self.validation,
             limits=limits,
             progress=self.progress,
         )
-        return *refit(x, start, choice, method), choice
+        model, penalty, iterations, state = refit(x, choice, method, self.biases, self.bias_penalty)
+        return model, penalty, iterations, choice, state
 
-    def _keep(self, x: Observed, model: Model) -> None:
+    def _keep(self, x: Observed, model: Model, state: Variational | None) -> None:
         """The model for entries in units of ``unit_``, as attributes in those of the user."""
         signs = fix_signs(model.part.right) if model.part.rank else np.ones(0)
         part = LowRank(model.part.left * signs, model.part.values, model.part.right * signs)
@@ -261,7 +271,10 @@ class MatrixCompletion(BaseEstimator):
         self.row_biases_ = model.biases.rows * unit
         self.column_biases_ = model.biases.columns * unit
         self.bias_penalties_ = model.biases.penalties
-        self._seen = x.with_values(x.values * unit)
+        self._living, self._posterior = Seen(x), None
+        if state is not None:
+            sides, precisions = state.balanced()
+            self._posterior = Posterior(sides, precisions, state.noise)
 
     @property
     def rank_(self) -> int:
@@ -336,111 +349,10 @@ class MatrixCompletion(BaseEstimator):
         largest = float(error.max()) or 1.0
         return -largest * float(np.sqrt(np.average((error / largest) ** 2, weights=weight)))
 
-    def recommend(
-        self, row: Any, n: int = 10, *, exclude_seen: bool = True
-    ) -> list[tuple[Any, float]]:
-        """The columns with the largest predictions for one row.
-
-        Args:
-            row: its id. One never seen gets the columns with the largest biases; see ``unknown``.
-            n: how many; fewer come where there are not so many.
-            exclude_seen: leave out what was observed in this row.
-
-        Returns:
-            Pairs of column id and prediction, best first; ranked before predictions are clipped.
-        """
-        self._require_fitted()
-        check(PARAMETERS, n=n)
-        (position,) = self.row_ids_.known([row], self.unknown)
-        scores = self.mean_ + self.column_biases_
-        if position >= 0:
-            scores = scores + self.row_biases_[position]
-            scores = scores + self.column_factors_ @ self.row_factors_[position]
-        candidates = np.arange(len(scores))
-        if exclude_seen and position >= 0:
-            start, stop = self._seen.starts[position : position + 2]
-            candidates = np.setdiff1d(candidates, self._seen.columns[start:stop])
-        best = candidates[np.argsort(-scores[candidates], kind="stable")[:n]]
-        shown = self._clipped(scores[best])
-        return [(self.column_ids_.labels[c], float(s)) for c, s in zip(best, shown, strict=True)]
-
-    def fold_in(self, rows: Any, columns: Any, values: Any) -> Self:
-        """Add entries of new rows, or further ones of known rows, without a new fit.
-
-        Each row concerned is regressed on the factors of its columns, with the penalties of the
-        fit; columns and other rows stay as they are. O(k²) per entry.
-
-        Args:
-            rows: ids; new ones are appended. New rows of a matrix are numbered m, m + 1, ….
-            columns: known ids.
-            values: numbers.
-
-        Raises:
-            ValueError: unknown columns, or a place that has a value already (``duplicates`` may
-                allow it). Nothing is changed.
-        """
-        self._require_fitted()
-        both = self.row_ids_, self.column_ids_
-        x, ids, r = merged(self._seen, both, (rows, columns, values), self.duplicates)
-        more = x.shape[0] - self._seen.shape[0]
-        touched = np.unique(r)
-        root, unit = np.sqrt(self.unit_), self.unit_
-        b = self.column_biases_ / unit
-        biases = Biases(self.mean_ / unit, np.zeros(0), b, self.bias_penalties_)
-        own = only(x.with_values(x.values / unit), touched)
-        factors, b = row_model(
-            own, self.column_factors_ / root, biases, (self.penalty_ or 0.0) / unit
-        )
-        self.row_factors_ = np.pad(self.row_factors_, ((0, more), (0, 0)))
-        self.row_biases_ = np.pad(self.row_biases_, (0, more))
-        self.row_factors_[touched], self.row_biases_[touched] = factors * root, b * unit
-        self.row_ids_, self._seen = ids, x
-        return self
-
-    def save(self, path: str | Path) -> Path:
-        """Write to one ``.safetensors`` file, atomically: factors, biases, the entries seen, ids
-        with their types, settings, certificate. What was tried (``choice_``) is not stored.
-
-        Raises:
-            TypeError: ids that are neither strings nor numbers, nor tuples of these.
-        """
-        self._require_fitted()
-        tensors = {name: torch.from_numpy(getattr(self, name)) for name in ARRAYS}
-        for name in SEEN:
-            tensors[f"seen.{name}"] = torch.from_numpy(getattr(self._seen, name))
-        contents = {
-            "settings": self.get_params(),
-            "row_ids": self.row_ids_.as_json(),
-            "column_ids": self.column_ids_.as_json(),
-            "fitted": {name: getattr(self, name) for name in FITTED},
-            "certificate": self.certificate_.as_dict(),
-        }
-        header = {k: json.dumps(v, default=plain_numbers) for k, v in contents.items()}
-        return write_tensors(Path(path), tensors, {"kind": KIND} | header)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote."""
-        tensors, header = read_tensors(Path(path), KIND)
-        try:
-            settings, fitted = json.loads(header["settings"]), json.loads(header["fitted"])
-            row_ids = Ids.from_json(json.loads(header["row_ids"]), "row")
-            column_ids = Ids.from_json(json.loads(header["column_ids"]), "column")
-            certificate = Certificate.from_dict(json.loads(header["certificate"]))
-            arrays = {name: tensors[name].numpy() for name in ARRAYS}
-            seen = {name: tensors[f"seen.{name}"].numpy() for name in SEEN}
-        except (KeyError, json.JSONDecodeError) as error:
-            raise DamagedFileError(f"{path} is damaged ({error}): it cannot be read") from error
-        if isinstance(settings["clip"], list):
-            settings["clip"] = tuple(settings["clip"])
-        model = cls(**settings)
-        for name, value in (fitted | arrays).items():
-            setattr(model, name, tuple(value) if isinstance(value, list) else value)
-        model.row_ids_, model.column_ids_ = row_ids, column_ids
-        shape = len(row_ids), len(column_ids)
-        model._seen = Observed(shape, seen["starts"], seen["columns"], seen["values"])
-        model.choice_, model.certificate_ = None, certificate
-        return model
+    @property
+    def _seen(self) -> Observed:
+        x = self._living.all()
+        return x.with_values(x.values * self.unit_)
 
     def _clipped(self, values: np.ndarray) -> np.ndarray:
         return values if self.limits_ is None else np.clip(values, *self.limits_)

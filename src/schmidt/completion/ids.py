@@ -126,21 +126,36 @@ class Ids:
         )
         return positions
 
-    def extended(self, values: Any) -> Ids:
-        """With those of the values that are not yet known appended."""
-        listed = plain(values, f"{self.what} ids")
-        new = dict.fromkeys(v for v, p in zip(listed, self.find(listed), strict=True) if p < 0)
+    def fresh(self, values: Any) -> tuple[list[Any], np.ndarray]:
+        """Those labels among the values that are not yet known, each once, and (N,) the positions
+        that the values will have when these are appended."""
+        listed, found = plain(values, f"{self.what} ids"), self.find(values)
+        new = dict.fromkeys(v for v, p in zip(listed, found, strict=True) if p < 0)
         if not new:
-            return self
-        if self.counted:
-            last = len(self) + len(new)
-            if sorted(new) != list(range(len(self), last)):
-                raise ValueError(
-                    f"new {self.what}s of a matrix of {len(self)} must be numbered "
-                    f"{len(self)}, {len(self) + 1}, …; got {sorted(new)[:3]}"
-                )
-            return Ids(last, self.what)
-        return Ids([*self.labels, *new], self.what)
+            return [], found
+        if len({_text(label) for label in new}) < len(new):
+            raise ValueError(f"some of the new {self.what} ids differ in type only")
+        if self.counted and sorted(new) != list(range(len(self), len(self) + len(new))):
+            raise ValueError(
+                f"new {self.what}s of a matrix of {len(self)} must be numbered "
+                f"{len(self)}, {len(self) + 1}, …; got {sorted(new)[:3]}"
+            )
+        ordered = sorted(new) if self.counted else list(new)
+        place = {label: len(self) + i for i, label in enumerate(ordered)}
+        at = [place[v] if p < 0 else p for v, p in zip(listed, found, strict=True)]
+        return ordered, np.array(at, dtype=np.intp)
+
+    def append(self, labels: list[Any]) -> None:
+        """Labels that :meth:`fresh` has found, at the end."""
+        if isinstance(self.labels, range):
+            self.labels = range(len(self) + len(labels))
+            return
+        for label in labels:
+            self._positions[label] = len(self.labels)
+            self.labels.append(label)  # type: ignore[attr-defined]
+            if self._texts is not None:
+                self._texts[_text(label)] = label
+        self._truth = self._truth or any(isinstance(label, bool) for label in labels)
 
     def as_json(self) -> Any:
         """A number, or labels as JSON can hold them: tuples become {"tuple": […]}.

@@ -135,13 +135,6 @@ class Observed:
         return Observed(self.shape, starts, self.columns[kept], self.values[kept], self.keys)
 
 
-def only(x: Observed, rows: np.ndarray) -> Observed:
-    """The entries of some rows, renumbered in the order of ``rows`` (ascending)."""
-    among = np.isin(x.rows, rows)
-    renumbered = np.searchsorted(rows, x.rows[among])
-    return Observed.of(renumbered, x.columns[among], x.values[among], (len(rows), x.shape[1]))
-
-
 def unit_of(values: np.ndarray) -> float:
     """A power of four near the largest magnitude, so that neither squares nor roots lose digits."""
     largest = float(np.abs(values).max())

@@ -221,11 +221,14 @@ def _root_mean(squares: np.ndarray) -> float:
 
 def _squares(models: Sequence[Model], folds: Sequence[Fold], limits: Limits) -> np.ndarray:
     """(N,) squared errors at the held-out entries of all folds."""
-    found = []
-    for fold, model in zip(folds, models, strict=True):
-        predicted = _clipped(model.at(fold.held.rows, fold.held.columns), limits)
-        found.append((fold.held.values - predicted) ** 2)
-    return np.concatenate(found)
+    pairs = zip(models, folds, strict=True)
+    return np.concatenate([squared_errors(model, fold.held, limits) for model, fold in pairs])
+
+
+def squared_errors(model: Model, held: Observed, limits: Limits) -> np.ndarray:
+    """(N,) of clipped predictions."""
+    predicted = _clipped(model.at(held.rows, held.columns), limits)
+    return np.asarray((held.values - predicted) ** 2)
 
 
 def _errors_by_rank(models: Sequence[Model], folds: Sequence[Fold], limits: Limits) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,27 @@ from schmidt.completion.fixed_rank import fixed_rank
 from schmidt.completion.model import Biases, LowRank, Model, fit_biases
 from schmidt.completion.observed import Observed
 from schmidt.completion.path import (
+    BEYOND_CHANCE,
     Fold,
     Limits,
     PenaltyPath,
     RankFit,
     regularisation_path,
     scaled,
+    squared_errors,
     unshrunk,
 )
 from schmidt.completion.soft_impute import exact, fast_als, widen
+from schmidt.completion.variational import LARGEST, Variational
 from schmidt.progress import progress_bar
 
 LARGEST_RANK, GROWTH, CHECKS = 50, 10, 5
-SMALL, FEWEST = 10_000, 5
+SMALL, FEWEST, FEW = 10_000, 5, 20_000
 ENOUGH, MOST_FOLDS = 5_000, 5
 """Held-out entries that are wanted, and the number of folds that may be spent on them."""
 LONGEST_PATH = 40
+Parts = Sequence[tuple[Observed, Observed]]
+"""Entries to fit, and entries to judge by."""
 IMPLICIT = (
     "all {} values are {:g}: they say who met what, not how much it was liked (implicit feedback), "
     "and every model of them says the same everywhere, with error 0. Rank what goes together "
@@ -117,56 +122,78 @@ def clip_range(clip: Any, values: np.ndarray) -> tuple[float, float] | None:
 
 
 @dataclass(frozen=True)
+class VariationalFit:
+    """Fits by variational Bayes to what was not held out.
+
+    Attributes:
+        error: held-out root mean square error.
+        components: of each fold's fit.
+        noise: σ of each fold's fit.
+        states: the fits.
+    """
+
+    error: float
+    components: tuple[int, ...]
+    noise: tuple[float, ...]
+    states: tuple[Variational, ...]
+
+    def __mul__(self, unit: float) -> VariationalFit:
+        """The same in other units of the values, without the fits."""
+        noise = tuple(sigma * unit for sigma in self.noise)
+        return VariationalFit(self.error * unit, self.components, noise, ())
+
+
+@dataclass(frozen=True)
 class Selection:
     """What the held-out entries were asked, and what they answered.
 
     Attributes:
-        path: the λ path.
+        bias_error: held-out root mean square error of mean and biases alone.
+        variational: fits by variational Bayes; None where they were not asked for.
+        path: the λ path of softImpute; None where it was not asked for, or would have been too
+            expensive beside variational Bayes.
         fit: fits of the path's rank without shrinkage, where these were better; else None.
+        method: what was chosen: "biases", "variational", "soft-impute" or "fixed-rank".
+        error: its held-out root mean square error.
         folds: how many times a part was held out.
         held_out, trained: numbers of entries held out and fitted each time.
     """
 
-    path: PenaltyPath
+    bias_error: float
+    variational: VariationalFit | None
+    path: PenaltyPath | None
     fit: RankFit | None
-    _: KW_ONLY
+    method: str
+    error: float
     folds: int
     held_out: int
     trained: int
 
-    @property
-    def method(self) -> str:
-        """ "biases", "soft-impute" or "fixed-rank"."""
-        if self.path.penalty is None:
-            return "biases"
-        return "soft-impute" if self.fit is None else "fixed-rank"
-
-    @property
-    def error(self) -> float:
-        """Held-out root mean square error of what was chosen."""
-        return self.path.error if self.fit is None else self.fit.error
-
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
-        fit = None if self.fit is None else self.fit * unit
-        return Selection(
-            self.path * unit, fit, folds=self.folds, held_out=self.held_out, trained=self.trained
-        )
+        parts = (self.variational, self.path, self.fit)
+        scaled = (None if part is None else part * unit for part in parts)
+        rest = self.method, self.error * unit, self.folds, self.held_out, self.trained
+        return Selection(self.bias_error * unit, *scaled, *rest)
 
 
 def select(
     x: Observed,
     method: SoftImpute,
     *,
+    which: str,
     biases: bool,
     bias_penalty: float | None,
     validation: float,
     limits: Limits,
     progress: bool,
 ) -> Selection:
-    """λ, rank and whether to shrink, by the error on entries held out at random.
+    """The method, λ, the rank and whether to shrink, by the error on entries held out at random.
 
     Where these are fewer than 5,000, other parts are held out in turn, up to five.
+
+    Args:
+        which: "variational", "soft-impute", or "auto": the former, and up to 20,000 entries both.
     """
     held_out = max(1, round(validation * len(x)))
     if validation * len(x) < FEWEST:
@@ -177,10 +204,62 @@ def select(
         )
     wanted = min(-(-ENOUGH // held_out), MOST_FOLDS)
     count = max(1, min(wanted, len(x) // held_out))
+    parts = x.folds(validation, count, method.seed)
+    both = which == "auto" and len(x) <= FEW
+    variational, path, fit = None, None, None
+    found: dict[str, float] = {}
+    if which != "soft-impute":
+        variational, bias_error = _variational(parts, method, biases, limits)
+        if variational is not None:
+            found["variational"] = variational.error
+    if which == "soft-impute" or both:
+        path, fit = _path(parts, method, biases, bias_penalty, limits, progress)
+        if path.penalty is not None:
+            found["soft-impute"] = path.error
+        if fit is not None:
+            found["fixed-rank"] = fit.error
+        bias_error = path.bias_error
+    best = min(found, key=lambda name: found[name], default="biases")
+    counts = count, held_out, len(x) - held_out
+    error = found.get(best, bias_error)
+    return Selection(bias_error, variational, path, fit, best, error, *counts)
+
+
+def _variational(
+    parts: Parts, method: SoftImpute, biases: bool, limits: Limits
+) -> tuple[VariationalFit | None, float]:
+    """The fits – None where they are not better than the biases by more than chance – and the
+    error of the biases alone."""
+    states, gains, squares = [], [], []
+    for train, held in parts:
+        state = Variational(train, biases, method.rank or LARGEST, method.seed)
+        alone = squared_errors(state.alone(), held, limits)
+        state.run()
+        own = squared_errors(state.model(), held, limits)
+        gains.append(alone - own)
+        squares.append(own)
+        states.append(state)
+    gain, own = np.concatenate(gains), np.concatenate(squares)
+    bias_error = float(np.sqrt((own + gain).mean()))
+    if gain.mean() <= BEYOND_CHANCE * gain.std() / np.sqrt(len(gain)):
+        return None, bias_error
+    components = tuple(state.components for state in states)
+    noise = tuple(float(np.sqrt(state.noise)) for state in states)
+    error = float(np.sqrt(own.mean()))
+    return VariationalFit(error, components, noise, tuple(states)), bias_error
+
+
+def _path(
+    parts: Parts,
+    method: SoftImpute,
+    biases: bool,
+    bias_penalty: float | None,
+    limits: Limits,
+    progress: bool,
+) -> tuple[PenaltyPath, RankFit | None]:
     rng = np.random.default_rng(method.seed)
     folds = [
-        Fold(train, held, starting_biases(train, biases, bias_penalty))
-        for train, held in x.folds(validation, count, method.seed)
+        Fold(train, held, starting_biases(train, biases, bias_penalty)) for train, held in parts
     ]
     with progress_bar(LONGEST_PATH, "λ path", enabled=progress) as bar:
         done = itertools.count(1)
@@ -192,32 +271,40 @@ def select(
                 next(done), f"λ {step.penalty:.3g}, rank {step.rank}, error {step.error:.4f}"
             ),
         )
-        fit = unshrunk(folds, path, limits)
-    return Selection(path, fit, folds=count, held_out=held_out, trained=len(x) - held_out)
+        return path, unshrunk(folds, path, limits)
 
 
 def refit(
-    x: Observed, start: Biases, chosen: Selection, method: SoftImpute
-) -> tuple[Model, float | None, int]:
+    x: Observed, chosen: Selection, method: SoftImpute, biases: bool, bias_penalty: float | None
+) -> tuple[Model, float | None, int, Variational | None]:
     """The chosen model, fitted to all entries.
 
     Returns:
-        The model, λ for so many entries (None: biases only), and the number of iterations.
+        The model; λ for so many entries (None: there is none); the number of iterations; the
+        state of variational Bayes, where that was chosen.
     """
     path, fit = chosen.path, chosen.fit
-    if path.penalty is None:
-        return Model(start, LowRank.zero(x.shape)), None, 0
+    if chosen.method == "variational" and chosen.variational is not None:
+        widest = max(chosen.variational.states, key=lambda state: state.components)
+        state = widest.on(x)
+        state.settle()
+        return state.model(), None, len(state.trace), state
+    if path is None and bias_penalty is None:
+        return Variational(x, biases).alone(), None, 0, None
+    start = starting_biases(x, biases, bias_penalty)
+    if path is None or path.penalty is None:
+        return Model(start, LowRank.zero(x.shape)), None, 0, None
     if fit is not None:
         penalty = scaled(fit.penalty, chosen.trained, len(x))
         right = _widest(fit.models).part.balanced()[1]
         model, iterations = fixed_rank(
             x, start, right, penalty, tol=method.tol, max_iter=method.max_iter
         )
-        return model, penalty, iterations
+        return model, penalty, iterations, None
     penalty = scaled(path.penalty, chosen.trained, len(x))
     rng = np.random.default_rng(method.seed)
     model, iterations = method.solve(x, Model(start, _widest(path.models).part), penalty, rng)
-    return Model(model.biases, model.part.truncate(path.rank)), penalty, iterations
+    return Model(model.biases, model.part.truncate(path.rank)), penalty, iterations, None
 
 
 def certified(chosen: Selection | None, iterations: int, most: int, full: bool) -> Certificate:
@@ -233,12 +320,14 @@ def certified(chosen: Selection | None, iterations: int, most: int, full: bool) 
     if chosen is not None:
         estimates = {
             "held_out_error": chosen.error,
-            "held_out_error_of_biases": chosen.path.bias_error,
+            "held_out_error_of_biases": chosen.bias_error,
         }
         notes.append(
             "held_out_error is the root mean square error of the best of many models on the "
             f"{chosen.held_out * chosen.folds} entries that chose it: slightly too small"
         )
+    if chosen is not None and chosen.method in ("variational", "fixed-rank"):
+        notes.append("the problem is not convex: another start could end elsewhere")
     if full:
         notes.append("every entry was observed: there was nothing to complete")
     late = f"stopped after max_iter={most} iterations: tol may not be met"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from sklearn.isotonic import isotonic_regression
+from scipy.optimize import isotonic_regression
 from torch import Tensor
 
 from schmidt.dependence.moments import PairMoments, pooled
@@ -135,19 +135,28 @@ class HeldOut:
         size = self.sizes
         return torch.where(size > 0, self.cross / size.clamp_min(1e-300), 0 * size)
 
+    def divided(self, sizes: Tensor) -> HeldOut:
+        """Of functions whose products are divided by (L,) sizes."""
+        known = sizes > 0
+        root = torch.where(known, sizes.clamp_min(1e-300).rsqrt(), 0.0)
+        both = torch.outer(root, root)
+        return HeldOut(
+            self.grams * both, self.overlap * both.square(), self.cross * root**2, self.rows
+        )
+
     def falling(self) -> np.ndarray:
         """The nearest descending correlations, in [0, 1]."""
         return falling(self.correlations().numpy())
 
-    def factors(self) -> Tensor:
-        """(L,) what to multiply modes with, so that each carries the correlation it has here, and
-        all of them the largest H-score.
+    def factors(self, values: np.ndarray | None = None) -> Tensor:
+        """(L,) what to multiply modes with, so that each carries the correlation it has here, or
+        the given one, and all of them the largest H-score.
 
         Correlations r of n rows are shrunk by 1 − 1/(n r²), the positive part of James and Stein's
         factor: what might be chance is none.
         """
         size = self.sizes
-        r = torch.from_numpy(self.falling())
+        r = torch.from_numpy(self.falling() if values is None else values)
         wanted = r * (1 - 1 / (self.rows * r.square()).clamp_min(1e-12)).clamp_min(0)
         d = torch.where(size > 0, wanted / size.clamp_min(1e-300), 0 * size)
         a, q = float(d @ self.cross), float(d @ self.overlap @ d)
@@ -162,7 +171,7 @@ class HeldOut:
 
 def falling(values: np.ndarray) -> np.ndarray:
     """The nearest descending sequence, in [0, 1]."""
-    return np.clip(isotonic_regression(values, increasing=False), 0.0, 1.0)
+    return np.clip(isotonic_regression(values, increasing=False).x, 0.0, 1.0)
 
 
 def scaled(c: Canonical, factors: Tensor) -> Canonical:
@@ -182,6 +191,7 @@ class CrossFit:
         errors: (L,) their likely errors.
         score: the H-score on parts left out.
         solutions: of each part left out, with the centre it was fitted by.
+        sizes: of each part left out, (L,) ‖f_l‖‖g_l‖ of functions of its ridge.
         factors: (L,) that give modes the correlations they have on parts left out.
     """
 
@@ -190,6 +200,7 @@ class CrossFit:
     errors: np.ndarray
     score: float
     solutions: tuple[tuple[Canonical, PairMoments], ...]
+    sizes: tuple[Tensor, ...]
     factors: Tensor
 
 
@@ -246,26 +257,40 @@ def cross_fit(
         HeldOut.of(part, found, train, n)
         for (part, _), found, train, n in zip(parts, solutions, trains, rows, strict=True)
     ]
-    whole = HeldOut.pooled(judged, mass)
-    values, errors = correlations(judged, mass)
-    factors = whole.factors()
+    plain = HeldOut.pooled(judged, mass)
+    sizes = [plain.sizes] * len(parts)
+    if not many and len(ridges) > 1:
+        # functions of different ridges differ in size, which must not make one part the judge
+        each = [HeldOut.pooled([row[j] for row in said], mass) for j in range(len(ridges))]
+        plain, sizes = each[top], [each[j].sizes for j in chosen]
+    values, errors = correlations(judged, mass, sizes)
+    factors = plain.factors(values)
     others = [[k for k in range(len(parts)) if k != i] for i in range(len(parts))]
-    score = sum(
-        mass[i]
-        * judged[i].h_score(HeldOut.pooled([judged[k] for k in o], [mass[k] for k in o]).factors())
-        for i, o in enumerate(others)
-    ) / sum(mass)
+    score = 0.0
+    for i, o in enumerate(others):
+        rest = HeldOut.pooled([judged[k].divided(sizes[k]) for k in o], [mass[k] for k in o])
+        score += mass[i] * judged[i].divided(sizes[i]).h_score(rest.factors())
     return CrossFit(
-        ridges[top], values, errors, score, tuple(zip(solutions, trains, strict=True)), factors
+        ridges[top],
+        values,
+        errors,
+        score / sum(mass),
+        tuple(zip(solutions, trains, strict=True)),
+        tuple(sizes),
+        factors,
     )
 
 
-def correlations(judged: Sequence[HeldOut], mass: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def correlations(
+    judged: Sequence[HeldOut], mass: Sequence[float], sizes: Sequence[Tensor]
+) -> tuple[np.ndarray, np.ndarray]:
     """Correlations of modes over parts that did not fit them, and their likely errors (jackknife).
 
-    The nearest descending sequence; what is below 0 is 0.
+    The nearest descending sequence; what is below 0 is 0. Functions of each part are divided by
+    their ``sizes``, so that parts count by their rows alone.
     """
     count = len(judged)
+    judged = [one.divided(size) for one, size in zip(judged, sizes, strict=True)]
     values = HeldOut.pooled(judged, mass).falling()
     if count < 2:
         return values, np.full_like(values, np.nan)

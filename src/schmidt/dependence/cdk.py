@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,10 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from schmidt.dependence.canonical import (
-    RIDGES,
-    canonical_path,
-)
+from schmidt.dependence.canonical import RIDGES, canonical_path
 from schmidt.dependence.closing import MANY_UNITS, Closing, Found, Stages
 from schmidt.dependence.coembedding import CoEmbedding, Embedding
 from schmidt.dependence.inputs import KINDS, ScaledRows, scales
@@ -30,6 +28,7 @@ from schmidt.operators.fit import Fit, fit
 from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
 from schmidt.operators.training import OPTIMIZERS, Training
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
+from schmidt.storage import exclusive
 
 Networks = tuple[nn.Module, nn.Module]
 POLISHES = ("auto", "ritz", "span", None)
@@ -59,6 +58,7 @@ PARAMETERS = {
     "ema": Number(0, 1, open="high"),
     "seed": SEED,
     "resume": FLAG,
+    "checkpoint_seconds": Number(0),
     "progress": FLAG,
 }
 
@@ -107,7 +107,8 @@ class CDK(CoEmbedding):
         ema: decay of the average of the parameters, which is what is kept.
         seed: of the start and of the pairs.
         device: e.g. "cuda".
-        checkpoint, resume: a directory, and whether to go on from what it holds.
+        checkpoint, resume: a directory, held for this run alone, and whether to go on from what it
+            holds: to the same bits, and only the same run. ``checkpoint_seconds`` between two.
         progress: show a bar where standard error is a terminal.
 
     Attributes:
@@ -152,6 +153,7 @@ class CDK(CoEmbedding):
         device: str = "cpu",
         checkpoint: str | Path | None = None,
         resume: bool = False,
+        checkpoint_seconds: float = 60.0,
         progress: bool = True,
     ) -> None:
         self.modes = modes
@@ -181,6 +183,7 @@ class CDK(CoEmbedding):
         self.device = device
         self.checkpoint = checkpoint
         self.resume = resume
+        self.checkpoint_seconds = checkpoint_seconds
         self.progress = progress
 
     def fit(
@@ -191,6 +194,7 @@ class CDK(CoEmbedding):
         *,
         groups: Any = None,
         validation: tuple[Any, Any] | None = None,
+        weights: str = "auto",
     ) -> Self:
         """Fit pairs ``fit(X, Y)``, items with classes ``fit((X, cx), (Y, cy))``, or a loader.
 
@@ -198,12 +202,16 @@ class CDK(CoEmbedding):
             X, Y: arrays (n, …) of n pairs; or (X, cx) and (Y, cy), items with their classes, of
                 which every two of one class are a pair; or X alone: an iterable of batches (x, y)
                 or (x, y, weight), such as a ``DataLoader``, or a sampler as in ``operators.pairs``.
-            sample_weight: (n,) masses of given pairs. Whole numbers are counts; others are a law
-                that is known exactly: nothing is held out, and the values are the law's own.
+            sample_weight: (n,) masses of given pairs, see ``weights``.
             groups: (n,) labels of pairs that belong together, none of which may judge another; or
                 "series" for rows in time. Copies are kept together by themselves.
             validation: pairs (X, Y), or items with classes, that take no part in training, instead
                 of a share of the data; loaders and samplers need them to be judged.
+            weights: what the weights are. "counts": how often a pair was seen, whole numbers.
+                "sample": of a weighted sample, which is worth (Σw)²/Σw² rows. "law": the law is
+                known exactly; nothing is held out, and the values are its own. "auto": whole
+                numbers are counts, others a law if rows are the cells of a table – each pair (x, y)
+                once, and at most n/2 different x and y –, else of a sample.
 
         Raises:
             ValueError: NaN, different lengths, fewer than two classes in common, more modes than
@@ -211,14 +219,15 @@ class CDK(CoEmbedding):
             DivergedError: training met NaN or Inf.
         """
         self._check()
-        pairs = law(X, Y, sample_weight, self.prior)
+        pairs = law(X, Y, sample_weight, self.prior, weights)
         require_modes(pairs, self.modes)
         if validation is not None:
             train, parts = pairs, validating(validation, self.prior, self.seed)
         else:
             train, parts = self._split(pairs, groups)
         settings = self._sized(train)
-        with torch.random.fork_rng(devices=[]):
+        alone = nullcontext() if self.checkpoint is None else exclusive(self.checkpoint)
+        with alone, torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             begin = prepare(settings, train)
             stages = Stages(begin, settings.steps, self.checkpoint, self.resume)
@@ -257,6 +266,8 @@ class CDK(CoEmbedding):
                 check({"hidden": Number(1, whole=True, advice="widths, as in (64,)")}, hidden=width)
         if isinstance(self.optimizer, str):
             check({"optimizer": Choice("adamw", *OPTIMIZERS)}, optimizer=self.optimizer)
+        if self.resume and self.checkpoint is None:
+            raise ValueError("resume needs the directory of the checkpoint: CDK(checkpoint=…)")
         if str(self.device).startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {self.device!r} needs CUDA, which this torch does not find")
 
@@ -398,6 +409,7 @@ class CDK(CoEmbedding):
             ema=self.ema,
             seed=self.seed,
             device=self.device,
+            checkpoint_seconds=self.checkpoint_seconds,
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -412,7 +424,7 @@ class CDK(CoEmbedding):
     def _summary(self, sized: Any) -> dict[str, Any]:
         """Settings that a resumed run must share."""
         settings = self._settings()
-        for name in ("checkpoint", "resume", "progress", "polish", "device"):
+        for name in ("checkpoint", "resume", "checkpoint_seconds", "progress", "polish", "device"):
             settings.pop(name)
         network = settings.pop("network")
         settings |= {"hidden": list(sized.hidden), "steps": sized.steps, "batch": sized.batch}

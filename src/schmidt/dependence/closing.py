@@ -22,6 +22,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import Embedding
+from schmidt.dependence.evidence import Evidence, weigh
 from schmidt.dependence.judging import Candidate, Verdict, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds
 from schmidt.dependence.linear import FOLDS, rows_of
@@ -31,11 +32,12 @@ from schmidt.dependence.ratios import Map, Ratios
 from schmidt.operators import checkpoint as checkpoints
 from schmidt.operators.fit import Fit
 from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
-from schmidt.storage import read_json, read_tensors, write_tensors
+from schmidt.storage import DamagedFileError, read_json, read_tensors, write_tensors
 
 MANY_UNITS = 400
 """Beyond, fewer ridges and fewer stages of training are compared."""
 SPAN_RIDGE = 1e-6
+STAGE = "schmidt.stage"
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ class Stages:
         self.folder = None if folder is None else Path(folder) / "stages"
         self.kept: dict[int, dict[str, Tensor]] = {0: _state(begin.right, begin.left)}
         before = Path(folder or ".") / checkpoints.STATE_FILE
-        if resume and folder is not None and before.exists():
+        if resume and self.folder is not None and before.exists():
             self.at = int(read_json(before).get("step", 0))
-            for path in sorted(self.folder.glob("*.safetensors")) if self.folder else []:
-                if int(path.stem) <= self.at:
-                    self.kept[int(path.stem)] = read_tensors(path)[0]
+            passed = range(self.every, self.at + 1, self.every)
+            for step in [*passed, *([steps] if self.at == steps else [])]:
+                path = self._file(step)
+                if not path.exists():
+                    raise DamagedFileError(
+                        f"{path} is missing, without which the run cannot go on to the same end: "
+                        "resume from a copy of the folder, or start anew in another directory"
+                    )
+                self.kept[step] = read_tensors(path, STAGE)[0]
         elif self.folder is not None:
             for path in self.folder.glob("*.safetensors"):
                 path.unlink()
@@ -82,8 +90,12 @@ class Stages:
         self.at = min((self.at // self.every + 1) * self.every, self.steps)
         self.kept[self.at] = _state(right, left)
         if self.folder is not None:
-            write_tensors(self.folder / f"{self.at:08d}.safetensors", self.kept[self.at], {})
+            write_tensors(self._file(self.at), self.kept[self.at], {"kind": STAGE})
         return {}
+
+    def _file(self, step: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{step:08d}.safetensors"
 
     def states(self, result: Fit) -> dict[int, dict[str, Tensor]]:
         """Of every stage up to the last step."""
@@ -159,12 +171,21 @@ class Closing:
         self.load(stages[steps[choice.candidate - len(offered)]])
         solution = scaled(best.solutions[choice.ridge], choice.factors)
         right, left = self.sides(best.train, solution)
-        ratios = Ratios.of([(part, right, left) for part, _ in parts], train)
+        kept: list[tuple[PairSampler, Map, Map]] = [(part, right, left) for part, _ in parts]
+        ratios = Ratios.of(kept, train)
+        found_out = weigh(verdict.values, verdict.errors, rows, kept)
         notes = [f"values are of {len(parts)} parts of rows that took no part in training"]
         if verdict.alone:
             notes.append("there was only one such part: it has also chosen what it judges")
         return self.found(
-            best.train, solution, verdict, ratios, f"{best.name} of training", choice.ridge, notes
+            best.train,
+            solution,
+            verdict,
+            found_out,
+            ratios,
+            f"{best.name} of training",
+            choice.ridge,
+            notes,
         )
 
     def unjudged(self, pairs: PairSampler, seed: int, why: str, held_out: float | None) -> Found:
@@ -219,6 +240,7 @@ class Closing:
         whole: PairMoments,
         solution: Canonical,
         verdict: Verdict,
+        evidence: Evidence,
         ratios: Ratios,
         chosen: str,
         ridge: float,
@@ -227,9 +249,16 @@ class Closing:
         train = in_sample(whole, solution)
         return Found(
             *self.sides(whole, solution),
-            verdict.values,
+            evidence.values,
             train,
-            certificate(self.modes, errors=verdict.errors, score=verdict.score, notes=notes),
+            certificate(
+                self.modes,
+                errors=verdict.errors,
+                score=verdict.score,
+                notes=[*notes, *evidence.notes],
+                alarms=evidence.alarms,
+                more=evidence.estimates,
+            ),
             ratios,
             chosen,
             ridge if self.polish else None,

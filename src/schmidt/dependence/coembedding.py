@@ -151,6 +151,25 @@ class CoEmbedding(BaseEstimator):
         self._require_fitted()
         return float(min(1.0, self.singular_values_.max()))
 
+    @property
+    def intervals_(self) -> np.ndarray:
+        """(L, 2) 95 % intervals of ``singular_values_``: rows, groups or stretches of a series that
+        were held out are drawn again (bootstrap). They hold for the functions that were found; the
+        best functions may have more. [0, 1] where nothing was held out."""
+        self._require_fitted()
+        e = self.certificate_.estimates
+        if "low" not in e:
+            known = "known exactly" in " ".join(self.certificate_.notes)
+            v = self.singular_values_
+            return np.stack([v, v] if known else [0 * v, 0 * v + 1], 1)
+        return np.stack([np.asarray(e["low"]), np.asarray(e["high"])], 1)
+
+    @property
+    def p_value_(self) -> float:
+        """Of independence; NaN where nothing was held out, or where the law is known exactly."""
+        self._require_fitted()
+        return float(self.certificate_.estimates.get("p_value", float("nan")))
+
     def transform_x(self, X: Any, modes: int | None = None) -> Any:
         """f(x), (n, L) or the first ``modes`` of them; the kind and precision of X are kept."""
         self._require_fitted()
@@ -198,20 +217,22 @@ class CoEmbedding(BaseEstimator):
         k = self.dependence(X, Y, modes=modes, pairwise=pairwise)
         return self.ratios_.log_ratio(k, self._first(modes))
 
-    def score(self, X: Any, Y: Any = None, sample_weight: Any = None) -> float:
+    def score(
+        self, X: Any, Y: Any = None, sample_weight: Any = None, *, weights: str = "auto"
+    ) -> float:
         """The H-score E[fᵀg] − E[f]ᵀE[g] − ½ tr Λ_f Λ_g, larger is better.
 
         It is −½ times the objective (3) of the centred kernel, at most ½ Σ σ_l² of the true values.
-        Unbiased for pairs: a pair does not meet itself. Weights that are whole numbers are counts;
-        others are a law that is known exactly.
+        Unbiased for pairs: a pair does not meet itself.
 
         Args:
-            X, Y, sample_weight: as for ``fit``; data that were not trained on. Classes may be new.
+            X, Y, sample_weight, weights: as for ``fit``; data that were not trained on.
+                Classes may be new.
         """
         self._require_fitted()
         if Y is not None:
             X, Y = self._ordered(X, 0), self._ordered(Y, 1)
-        pairs = law(X, Y, sample_weight, self.prior)
+        pairs = law(X, Y, sample_weight, self.prior, weights)
         if isinstance(pairs, GivenPairs):
             return self._pair_score(pairs)
         m = moments(pairs, self.right_, self.left_, device=self.right_.mix.device)
@@ -229,9 +250,13 @@ class CoEmbedding(BaseEstimator):
         w = torch.ones(len(f), dtype=torch.float64) if pairs.weight is None else pairs.weight
         # of n counted pairs each meets itself once in n²
         counts = pairs.counts
-        n = float("inf") if exact(pairs) or counts is None else float(counts.sum())
         w = w / w.sum()
-        same, apart = w / n, 1 - 1 / n
+        if exact(pairs):
+            same, apart = 0 * w, 1.0
+        elif counts is None:
+            same, apart = w.square(), float(1 - w.square().sum())
+        else:
+            same, apart = w / float(counts.sum()), 1 - 1 / float(counts.sum())
         means = ((w @ f) @ (w @ g) - same @ (f * g).sum(1)) / apart
         grams = (inner(f, f, w) * inner(g, g, w)).sum()
         overlap = (grams - same @ (f.square().sum(1) * g.square().sum(1))) / apart

@@ -89,15 +89,16 @@ def judge(candidates: Sequence[Candidate], mass: Sequence[float], *, simple: boo
     if alone:
         subsets = [[0]]
     choice = choose(candidates, mass, list(range(count)), simple=simple)
-    judged, scores = [], []
+    judged, scores, sizes = [], [], []
     for k, subset in enumerate(subsets):
         found = choice if alone else choose(candidates, mass, subset, simple=simple)
         candidate = candidates[found.candidate]
         judged.append(candidate.says(k, found.ridge))
+        sizes.append(candidate.together(range(count), mass, found.ridge).sizes)
         other = judged[-1] if alone else candidate.together(subset, mass, found.ridge)
         f, g = judged[-1].grams * other.grams.flip(0)
         scores.append(replace(judged[-1], overlap=(f + g) / 2).h_score(found.factors))
-    values, errors = correlations(judged, mass)
+    values, errors = correlations(judged, mass, sizes)
     return Verdict(choice, values, errors, float(np.average(scores, weights=mass)), alone)
 
 
@@ -134,9 +135,10 @@ def certificate(
     score: float | None = None,
     notes: Sequence[str] = (),
     alarms: Sequence[str] = (),
+    more: Mapping[str, object] | None = None,
 ) -> Certificate:
     """What is known of the values: estimates, never proofs."""
-    estimates: dict[str, object] = {}
+    estimates: dict[str, object] = dict(more or {})
     if errors is not None:
         estimates["values"] = errors
     if score is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from schmidt.dependence.rows import Rows, same
 from schmidt.operators.pairs import ClassPairs, GivenPairs, LoaderPairs, PairSampler
 
 Part = tuple[PairSampler, float]
@@ -18,7 +19,13 @@ MOST_UNITS = 2**22
 """Counted pairs that are dealt one by one; more of them by the multinomial law."""
 
 
-def law(X: Any, Y: Any = None, sample_weight: Any = None, prior: str = "empirical") -> PairSampler:
+def law(
+    X: Any,
+    Y: Any = None,
+    sample_weight: Any = None,
+    prior: str = "empirical",
+    weights: str = "auto",
+) -> PairSampler:
     """A law of pairs from arrays, from items with classes, from a loader or from a sampler.
 
     Args:
@@ -26,6 +33,7 @@ def law(X: Any, Y: Any = None, sample_weight: Any = None, prior: str = "empirica
             classes; or X alone: a sampler (n, generator) → (x, y), or an iterable of batches.
         sample_weight: (n,) masses of given pairs.
         prior: of the classes.
+        weights: what ``sample_weight`` means, see :class:`~schmidt.dependence.Rows`.
 
     Raises:
         ValueError: what was given is none of these; says what to give.
@@ -42,7 +50,7 @@ def law(X: Any, Y: Any = None, sample_weight: Any = None, prior: str = "empirica
         if len(X) != 2 or len(Y) != 2:
             raise ValueError("items with classes are given as (X, cx) and (Y, cy)")
         return ClassPairs(plain_items(X[0], "X"), X[1], plain_items(Y[0], "Y"), Y[1], prior=prior)
-    return GivenPairs(plain_items(X, "X"), plain_items(Y, "Y"), sample_weight)
+    return Rows(plain_items(X, "X"), plain_items(Y, "Y"), sample_weight, weights)
 
 
 def _stream(X: Any) -> PairSampler:
@@ -158,8 +166,8 @@ def why_undivided(pairs: PairSampler) -> str:
         return "there are too few classes, and too few items of some, to hold any out"
     if not isinstance(pairs, GivenPairs):
         return "the rows of a loader or sampler cannot be told apart: give validation=(X, Y)"
-    if pairs.counts is None:
-        return "weights that are not whole numbers are taken for a law that is known exactly"
+    if exact(pairs):
+        return "the weights are a law of cells that is known exactly, not a sample"
     return "there are too few pairs to hold any out"
 
 
@@ -177,6 +185,8 @@ def independent(pairs: PairSampler) -> float:
 
 def exact(pairs: PairSampler) -> bool:
     """Whether the pairs with their weights are the whole law, and not a sample of it."""
+    if isinstance(pairs, Rows):
+        return pairs.kind == "law"
     return isinstance(pairs, GivenPairs) and pairs.counts is None
 
 
@@ -199,8 +209,8 @@ def deal(pairs: PairSampler, shares: Sequence[float], seed: int, groups: Any = N
 
     Returns:
         Parts of at least two pairs or classes, and their masses; fewer than asked for where data
-        are few, and none at all of laws that cannot be parted: loaders, samplers, weights that are
-        not whole numbers, a handful of pairs.
+        are few, and none at all of laws that cannot be parted: loaders, samplers, a law that is
+        known exactly, a handful of pairs.
 
     Raises:
         ValueError: groups of another length, or of data that are not pairs.
@@ -212,16 +222,20 @@ def deal(pairs: PairSampler, shares: Sequence[float], seed: int, groups: Any = N
         return _deal_classes(pairs, shares, generator)
     if not isinstance(pairs, GivenPairs):
         return []
-    counts = pairs.counts
-    if counts is None:
+    if exact(pairs):
         _keys(pairs, groups)  # which may be wrong all the same
         return []
+    sampled = pairs.counts is None
+    counts = pairs.weight if sampled else pairs.counts
+    assert counts is not None
     seen = counts > 0
     if not bool(seen.all()):
         if groups is not None and not isinstance(groups, str):
             groups = _labels(pairs, groups)[seen.numpy()]
         pairs, counts = pairs.only(torch.nonzero(seen).flatten()), counts[seen]
     keys = _keys(pairs, groups)
+    if keys is None and sampled:
+        keys = torch.arange(len(pairs))
     if keys is None:
         return _deal_units(pairs, counts, shares, generator)
     if isinstance(groups, str):
@@ -236,8 +250,15 @@ def deal(pairs: PairSampler, shares: Sequence[float], seed: int, groups: Any = N
     out: list[Part] = []
     for part in _merged(chosen):
         some = pairs.only(part)
+        if isinstance(some, Rows):
+            some.series = isinstance(groups, str)
+            some.blocks = keys[part]
         if not isinstance(groups, str):
-            some.independent = float(len(keys[part].unique()))
+            mass = torch.zeros(len(order), dtype=torch.float64)
+            mass.index_add_(0, keys[part], counts[part].double())
+            if not sampled:
+                mass = (mass > 0).double()  # a copy that was counted is no heavier witness
+            some.independent = float(mass.sum().square() / mass.square().sum())
         out.append((some, float(counts[part].sum())))
     return out
 
@@ -350,7 +371,7 @@ def _copies(pairs: GivenPairs) -> Tensor | None:
     a value counts as an item if there are more than √n different ones on its side.
     """
     n = int(pairs.counts.sum()) if pairs.counts is not None else len(pairs)
-    ids = [_same(side) for side in (pairs.x, pairs.y)]
+    ids = [same(side) for side in (pairs.x, pairs.y)]
     kinds = [int(i.max()) + 1 for i in ids]
     many = [k > n**0.5 for k in kinds]
     if all(k == len(i) for k, i in zip(kinds, ids, strict=True)) or not any(many):
@@ -359,18 +380,6 @@ def _copies(pairs: GivenPairs) -> Tensor | None:
     # by chance nearly all rows are linked to one another
     weight = torch.ones(len(linked)) if pairs.counts is None else pairs.counts.double()
     return linked if float(linked.bincount(weight).max()) <= n / 2 else None
-
-
-def _same(side: Tensor) -> Tensor:
-    """(n,) numbers from 0, equal for equal rows, in order of first appearance."""
-    rows = side.reshape(len(side), -1)
-    if rows.is_floating_point():
-        rows = rows + 0.0  # −0 is 0
-    flat = np.ascontiguousarray(rows.cpu().contiguous().view(torch.uint8).numpy()
-                                if rows.dtype != torch.bool else rows.cpu().numpy())  # fmt: skip
-    seen: dict[bytes, int] = {}
-    found = [seen.setdefault(row.tobytes(), len(seen)) for row in flat]
-    return torch.tensor(found, dtype=torch.int64)
 
 
 def _components(ids: list[Tensor]) -> Tensor:
@@ -387,4 +396,4 @@ def _components(ids: list[Tensor]) -> Tensor:
     at = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(at[0])), at), shape=(size, size))
     labels = connected_components(graph, directed=False)[1][:n]
-    return _same(torch.from_numpy(labels.astype(np.int64))[:, None])
+    return same(torch.from_numpy(labels.astype(np.int64))[:, None])

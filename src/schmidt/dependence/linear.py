@@ -23,6 +23,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import CoEmbedding, Embedding
+from schmidt.dependence.evidence import Evidence, linear_permutations, weigh
 from schmidt.dependence.inputs import ScaledRows, Scales, scales
 from schmidt.dependence.judging import Candidate, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds, independent, law, why_undivided
@@ -104,17 +105,22 @@ class LinearCDK(CoEmbedding):
         *,
         groups: Any = None,
         validation: tuple[Any, Any] | None = None,
+        weights: str = "auto",
     ) -> Self:
         """Fit pairs ``fit(X, Y)``, items with classes ``fit((X, cx), (Y, cy))``, or a loader.
 
         Args:
             X, Y: (n, …) and (n, …), or items with classes of any number; items are flattened.
-            sample_weight: (n,) masses of given pairs. Whole numbers are counts; others are a law
-                that is known exactly: nothing is held out, and the values are the law's own.
+            sample_weight: (n,) masses of given pairs, see ``weights``.
             groups: (n,) labels of pairs that belong together, none of which may judge another; or
                 "series" for rows in time. Copies are kept together by themselves.
             validation: pairs (X, Y), or items with classes, to choose the ridge and judge by
                 instead of parts of the data.
+            weights: what the weights are. "counts": how often a pair was seen, whole numbers.
+                "sample": of a weighted sample, which is worth (Σw)²/Σw² rows. "law": the law is
+                known exactly; nothing is held out, and the values are its own. "auto": whole
+                numbers are counts, others a law if rows are the cells of a table – each pair (x, y)
+                once, and at most n/2 different x and y –, else of a sample.
         """
         parameters = self.get_params(deep=False)
         check(PARAMETERS, **{k: parameters[k] for k in ("modes", "tied", "scale", "seed")})
@@ -122,7 +128,7 @@ class LinearCDK(CoEmbedding):
             raise ValueError(f"ridge must be 'auto' or a number of at least 0, got {self.ridge!r}")
         if self.ridge != "auto":
             check(PARAMETERS, ridge=self.ridge)
-        pairs = law(X, Y, sample_weight, self.prior)
+        pairs = law(X, Y, sample_weight, self.prior, weights)
         judges = None if validation is None else validating(validation, self.prior, self.seed)
         found = fit_linear(
             pairs,
@@ -214,6 +220,7 @@ def fit_linear(
     count = modes or most
     notes, alarms = [], []
     score = errors = None
+    found_out: Evidence | None = None
     kept: list[tuple[PairSampler, Map, Map]]
     train = own.padded(count).values.numpy().clip(0.0, 1.0)
     auto, factors = ridge is None, None
@@ -227,6 +234,18 @@ def fit_linear(
             for (part, _), (solution, centre) in zip(parts, crossed.solutions, strict=True)
         ]
         notes.append(f"values are cross-fitted on {len(parts)} parts; errors by the jackknife")
+        found_out = weigh(
+            values,
+            errors,
+            rows_of(parts),
+            [
+                (part, *_maps(rows, solution, centre))
+                for (part, _), (solution, centre) in zip(parts, crossed.solutions, strict=True)
+            ],
+            sizes=crossed.sizes,
+            permuted=linear_permutations(pairs, [part for part, _ in parts], *rows),
+            seed=seed,
+        )
     elif judges:
         many = len(whole.mean_f) > MANY
         tried = [ridge] if ridge is not None else list(RIDGES[::2] if many else RIDGES)
@@ -241,6 +260,7 @@ def fit_linear(
             (part, *_maps(rows, _times(solutions[ridge], factors), whole)) for part, _ in judges
         ]
         notes.append(f"values are of the rows for validation, in {len(judges)} parts")
+        found_out = weigh(values, errors, rows_of(judges), kept, seed=seed)
     else:
         ridge = (0.0 if exact(pairs) else UNCHOSEN) if ridge is None else ridge
         solution = canonical(whole, ridge=ridge, tied=tied).padded(count)
@@ -255,6 +275,11 @@ def fit_linear(
                 alarms.append("so the values are given as 0: there is no evidence for more")
             else:
                 alarms.append("values are those of the rows that were fitted, which is too large")
+    if found_out is not None:
+        values = found_out.values
+        notes += found_out.notes
+        alarms += found_out.alarms
+    more = None if found_out is None else found_out.estimates
     found = own if ridge == 0 else canonical(whole, ridge=ridge, tied=tied)
     found = _times(found.padded(count), factors)
     return LinearFit(
@@ -263,7 +288,7 @@ def fit_linear(
         ridge,
         values,
         train,
-        certificate(count, errors=errors, score=score, notes=notes, alarms=alarms),
+        certificate(count, errors=errors, score=score, notes=notes, alarms=alarms, more=more),
         Ratios.of(kept, pairs),
     )
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 CONDITION = 1e-3
 """Smallest ratio on the diagonal of R at which the second CholeskyQR makes up for the first."""
+SMALL_CORRECTION = 1e-3
+"""‖VᴴQ‖_F from which on a projection on a part of V was not enough."""
 NEARLY = 0.1
 """‖ZᴴZ − I‖_F up to which one pass is enough."""
 
@@ -44,7 +46,9 @@ def _cholesky(G: Tensor) -> Tensor | None:
     return lower.mH
 
 
-def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def extend(
+    V: Tensor, Z: Tensor, generator: torch.Generator, *, near: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
     """Z = V C + Q R with orthonormal [V, Q]: one step of block Gram–Schmidt, twice.
 
     Columns of Z that lie in the span of V up to rounding are replaced in Q by random directions,
@@ -54,6 +58,9 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         V: (n, d) orthonormal.
         Z: (n, b), b ≤ n − d.
         generator: of the random directions.
+        near: the first pass goes over V[:, near:] only, because Z is known to be orthogonal to the
+            columns before up to rounding, as in a Lanczos process. What is left of them is seen in
+            the second pass, and both are made in full where it is more than rounding.
 
     Returns:
         C (d, b), Q (n, b), R (b, b).
@@ -65,10 +72,9 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         size = Z.abs().amax(0)
         size = torch.where(size > 0, size, torch.ones_like(size))
     Z = Z / size
-    C = V.mH @ Z
-    Z = Z - V @ C
-    Q, R = orthonormalize(Z)
-    correction = V.mH @ Q
+    C, Q, R, correction = _projected(V, Z, near)
+    if near and not bool(torch.linalg.vector_norm(correction) < SMALL_CORRECTION):
+        C, Q, R, correction = _projected(V, Z, 0)
     Q = Q - V @ correction
     C = C + correction @ R
     # below this, what is left of Z is rounding and no direction
@@ -86,6 +92,16 @@ def extend(V: Tensor, Z: Tensor, generator: torch.Generator) -> tuple[Tensor, Te
         return C * size, Q, R * size
     Q, again = orthonormalize(Q)
     return C * size, Q, (again @ R) * size
+
+
+def _projected(V: Tensor, Z: Tensor, near: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """C, Q, R with Z = V C + Q R, and what V still sees of Q; C of columns before ``near`` is 0."""
+    part = V[:, near:]
+    C = part.mH @ Z
+    Q, R = orthonormalize(Z - part @ C)
+    if near:
+        C = torch.cat([C.new_zeros(near, C.shape[1]), C])
+    return C, Q, R, V.mH @ Q
 
 
 def orthogonal(gaussian: Tensor) -> Tensor:

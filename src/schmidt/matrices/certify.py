@@ -15,6 +15,8 @@ from schmidt.rank import RankRule, largest_tail, tail_energy
 
 SURE = 1e3
 """Times its rounding that a Frobenius error must exceed to be called known."""
+AIM, LOOSE = 1e-6, 1e-5
+"""Relative errors of values: what solvers aim at by default, and what is said if not proven."""
 COMPLETENESS = 0.1
 """δ/s_k up to which an answer may be called complete, unless another is asked for."""
 
@@ -55,6 +57,7 @@ def prove(
     completeness: float = COMPLETENESS,
     failure: float = FAILURE,
     accuracy: float = 1e-6,
+    demanded: float | None = None,
 ) -> Proof:
     """Upper bounds of σ_1 … σ_k and of ‖A − A_k‖₂, or what was missed: see ``completeness``."""
     sharp = None
@@ -70,6 +73,7 @@ def prove(
         failure=failure,
         accuracy=accuracy,
         sharp=sharp,
+        demanded=demanded is not None,
     )
 
 
@@ -80,6 +84,7 @@ def certify(
     rule: RankRule,
     proof: Proof,
     completeness: float = COMPLETENESS,
+    accuracy: float | None = None,
 ) -> Certificate:
     """The certificate of the first ``rank`` of the triplets that a solver found.
 
@@ -90,6 +95,7 @@ def certify(
         rule: what was asked for.
         proof: upper bounds of the singular values.
         completeness: δ/s_k that the answer must prove.
+        accuracy: of every value that the answer must prove, if any.
     """
     kept = found.truncate(rank)
     s = kept.values.double().cpu().numpy()
@@ -108,7 +114,6 @@ def certify(
     frobenius = _frobenius(source, kept, spectrum, noise, cancelled_or(source, found))
     low = min(max(proof.lower - noise, 0.0), top)
     most = math.sqrt(max(min(source.shape) - rank, 0)) * top + noise
-    fails = 0.0
     if frobenius is None:
         frobenius = Bound(low, max(most, low), proof.failure)
         if norm is not None:  # what cancelled: all of it may be error
@@ -117,11 +122,11 @@ def certify(
             other = math.sqrt(max(left, 0.0)) + noise
             if other < most:
                 frobenius = Bound(min(low, other), other)
-    else:
-        if frobenius.high < top:
-            top, fails = frobenius.high, 0.0
+    fails = proof.failure
+    if frobenius.high < top:
+        top, fails = frobenius.high, frobenius.failure
     low = min(low, top)
-    bounds["spectral"] = Bound(low, top, proof.failure if top < frobenius.high else fails)
+    bounds["spectral"] = Bound(low, top, fails)
     bounds["frobenius"] = frobenius
     if norm is not None:
         bounds["norm"] = norm
@@ -129,14 +134,41 @@ def certify(
     bounds["mass"] = _mass(source, known, rank, found, top, noise, proof.failure)
     complete = bounds["missed"].high <= max(completeness * float(s[-1]), 4 * noise)
     notes = _notes(norm, frobenius, complete, proof, completeness, noise, s)
+    accurate = not (found.short or unproven(source, found, rank, proof, accuracy))
+    if found.short:
+        notes.insert(
+            0,
+            f"it could not be established that the values are right: the solver stopped at a "
+            f"Krylov space of dimension {found.settings.get('dimension')} with residuals up to "
+            f"{float((residuals / max(float(s[0]), 1e-300)).max()):.1e} σ₁",
+        )
+    if complete and (not accurate or unproven(source, found, rank, proof, LOOSE)):
+        worst = float(((highs - s) / np.maximum(s, 4 * noise)).max())
+        aimed = "is aimed at by estimates" if accuracy is None else "could not be established"
+        notes.insert(
+            0,
+            f"it is proven that s_j ≤ σ_j ≤ (1 + {worst:.1e}) s_j for every j: "
+            f"accuracy {AIM if accuracy is None else accuracy:g} {aimed}",
+        )
     order = ("norm", "frobenius", "spectral", "energy", "mass", "values", "residuals", "missed")
     return Certificate(
         bounds={name: bounds[name] for name in order if name in bounds},
-        met=complete and _met(rule, rank, s, bounds),
-        asked=str(rule),
+        met=complete and accurate and _met(rule, rank, s, bounds),
+        asked=str(rule) + ("" if accuracy is None else f", σ to {accuracy:g}"),
         notes=notes,
         failure=proof.failure,
     )
+
+
+def unproven(
+    source: Source, found: Triplets, rank: int, proof: Proof, accuracy: float | None
+) -> bool:
+    """Whether σ_j ≤ (1 + accuracy) s_j + rounding is not proven for some j."""
+    if accuracy is None:
+        return False
+    s = found.values[:rank].double().cpu().numpy()
+    noise = rounding(source, found)
+    return bool((np.maximum(proof.highs[:rank], s) + noise > (1 + accuracy) * s + 4 * noise).any())
 
 
 def cancelled_or(source: Source, found: Triplets) -> float:
@@ -172,8 +204,6 @@ def _scaled(bound: Bound, unit: float) -> Bound:
         low = np.maximum(np.multiply(bound.low, unit) - tiny, 0.0)
         high = np.multiply(bound.high, unit)
         high = np.where(np.asarray(bound.high) > 0, high + tiny, high)
-    if np.ndim(high) == 0:
-        high = float(high)
     return Bound(low, high, bound.failure)
 
 

@@ -39,6 +39,8 @@ DENSE, NARROW = 8, 4
 """Random columns for dense matrices, whose products are wide, and for others."""
 SMALL = 64
 """Columns up to which all of what is left is looked at."""
+HALVINGS = 30
+"""Of the logarithms of bounds, over 36 decades: to 1e-7."""
 FINE = 8
 """Products more than are enough, to prove the values right and not only complete."""
 
@@ -126,7 +128,7 @@ class Deflation:
         base = np.maximum(lam, beta2 + load)
         span = max(float(base[0]), 1e-200)
         low, high = np.full(k, math.log(1e-32 * span)), np.full(k, math.log(1e4 * span))
-        for _ in range(45):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
             z = base + np.exp(middle)
             gaps = np.maximum(z[:, None] - lam[None], 1e-300)
@@ -144,7 +146,7 @@ class Deflation:
         low, high = math.log(1e-32 * span), math.log(1e4 * span)
         while base + math.exp(high) - self.load(base + math.exp(high), first) < beta2:
             high += 5
-        for _ in range(40):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
             z = base + math.exp(middle)
             good = z - self.load(z, first) >= beta2
@@ -169,7 +171,11 @@ class Complement:
         return self._behind(self.source.normal(self._behind(X))[1])
 
     def _behind(self, X: Tensor) -> Tensor:
-        return X - self.basis @ (self.basis.mH @ X)
+        inside = self.basis.mH @ X
+        rounding = 32 * torch.finfo(X.dtype).eps * torch.linalg.vector_norm(X)
+        if bool(torch.linalg.vector_norm(inside) <= rounding):
+            return X
+        return X - self.basis @ inside
 
 
 def establish(
@@ -183,6 +189,7 @@ def establish(
     failure: float,
     accuracy: float = 1e-6,
     sharp: float | None = None,
+    demanded: bool = False,
 ) -> Proof:
     """Bounds of σ_1 … σ_k and ‖A − A_k‖₂, from the cheapest proof that is good enough.
 
@@ -196,6 +203,7 @@ def establish(
         failure: probability that a bound may fail.
         accuracy: of the values; what is larger than s_k by more was missed.
         sharp: a number that the bound of ‖A − A_k‖₂ should get below, if it can.
+        demanded: a proof of all values to ten times ``accuracy`` is wanted at any price.
     """
     s = found.values.double().cpu().numpy()
     known = s if found.spectrum is None else found.spectrum.double().cpu().numpy()
@@ -222,14 +230,13 @@ def establish(
         counted = _by_count(source, found, rank, delta, noise, accuracy)
         if counted is not None:
             return counted
+    goal = _Goal(s, rank, after, targets, last, noise, accuracy, sharp, demanded)
     for way in ways:
-        allowed = way.allowed(targets, last)
         rest = _rest(source, way)
-        if rest <= allowed:
+        if rest <= way.allowed(goal.fine, last):
             return Proof(way.highs(rest, rank), after, 0.0, "rest of the energy")
     # both have columns of their own, and bounds that hold together
     ways.sort(key=lambda w: -_ease(w, w.allowed(targets, last), s, rank))
-    goal = _Goal(s, rank, after, targets, last, noise, accuracy, sharp)
     best: Proof | None = None
     for number, way in enumerate(ways):
         proof, good = _by_probe(source, way, goal, [seed, number], failure / len(ways))
@@ -256,6 +263,7 @@ class _Goal:
     noise: float
     accuracy: float
     sharp: float | None
+    demanded: bool
 
     @property
     def missing(self) -> float:
@@ -327,9 +335,11 @@ def _by_probe(
     columns = min(DENSE if source.structure.at_hand else NARROW, n - d)
     state = int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0] >> 1)
     prober = Prober(E, n, source.empty(), columns=columns, probability=failure, seed=state)
-    enough = float(goal.targets[-1] / max(s[rank - 1] ** 2, 1e-300))
+    aimed = goal.fine if goal.demanded else goal.targets
+    enough = float(aimed[-1] / max(s[rank - 1] ** 2, 1e-300))
     steps = 8 + math.ceil(3 * prober.angle / math.acosh(max(2 * enough - 1, 1.004)))
-    steps = min(steps if E.images else (steps + 1) // 2, 400)
+    # beyond, a larger Krylov space is the cheaper way to sharp bounds of every value
+    steps = min(steps if E.images else (steps + 1) // 2, 48 if goal.demanded else 400)
     more, good, step = None, False, 0
     while step < steps and not prober.full:
         prober.half_step()
@@ -339,9 +349,11 @@ def _by_probe(
             continue
         if low > min(missing, allowed):
             break
+        if step > 32 and step % 4:  # the small problems are no longer small
+            continue
         if step > 1 and not good and prober.excess(allowed) < 1:
             good = prober.bound().upper ** 2 <= allowed
-            steps = min(steps, step + FINE) if good else steps
+            steps = min(steps, step + FINE) if good and not goal.demanded else steps
         if good and _below(prober, fine):
             break
     bound = prober.bound()

@@ -16,13 +16,21 @@ from schmidt.matrices.sources.centred import Mapped, Shift, centred, slices, wan
 from schmidt.matrices.sources.entries import frame_values, narrowed, plain
 from schmidt.matrices.sources.operator import Operator
 from schmidt.matrices.sources.source import Dense, Source, Sparse
+from schmidt.matrices.sources.weighted import positive
 
 READ = 2**26
 """Bytes, in double precision, up to which an array in a file is simply read."""
 
 
 def source_of(
-    A: Any, rank: int = 32, seed: int = 0, *, center: Any = False, scale: Any = False
+    A: Any,
+    rank: int = 32,
+    seed: int = 0,
+    *,
+    center: Any = False,
+    scale: Any = False,
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Source:
     """A matrix of any kind as a :class:`Source`, centred and scaled as asked for.
 
@@ -33,10 +41,13 @@ def source_of(
         center: False; True for the means of the columns; or an array (n,) to subtract.
         scale: False; True for the standard deviations of the columns; or an array (n,) to divide
             by.
+        rows, columns: weights (m,) and (n,), in whose square roots the matrix is written.
 
     Raises:
         ValueError: not a matrix of numbers, or of a kind that nobody knows.
     """
+    if rows is not None or columns is not None:
+        return _weighted(A, rank, seed, center, scale, rows, columns)
     if type(A).__module__.split(".")[0] == "dask":
         from schmidt.matrices.solvers.dask import Chunked, shifted
 
@@ -66,6 +77,47 @@ def source_of(
     source = row_blocks(shift.blocks, rank, seed)
     source.noise += shift.noise / source.unit
     return source
+
+
+def _weighted(
+    A: Any,
+    rank: int,
+    seed: int,
+    center: Any,
+    scale: Any,
+    rows: Tensor | None,
+    columns: Tensor | None,
+) -> Source:
+    """The same kind of matrix, in the coordinates that weights ask for."""
+    from schmidt.matrices.solvers.blocks import WIDE, row_blocks
+    from schmidt.matrices.sources.weighted import WeightedRows, weighted, weighted_chunks
+
+    if type(A).__module__.split(".")[0] == "dask":
+        from schmidt.matrices.solvers.dask import Chunked
+
+        return Chunked(weighted_chunks(A, rows, columns, center, scale))
+    blocks = _blocks_of(A)
+    if is_mapped(A):
+        refuse_masked(A)
+        array = np.asarray(A)
+        if array.shape[1] > WIDE:
+            positive(rows, "row_weights", array.shape[0])
+            return weighted(Mapped(array), rows, columns, center, scale)
+        blocks = RowsOf(array)
+    if blocks is None:
+        source = _whole(A)
+        positive(rows, "row_weights", source.shape[0])
+        return weighted(source, rows, columns, center, scale)
+    blocks = _read(blocks)
+    if isinstance(blocks, Iterator):
+        if wanted(center, scale):
+            raise ValueError(
+                "an iterator can be read once only, and centring takes two passes: give a list of "
+                "blocks, or a function that returns a new iterator"
+            )
+        return row_blocks(WeightedRows(blocks, rows, columns, False, False)(), rank, seed)
+    again = blocks if callable(blocks) else lambda: iter(blocks)
+    return row_blocks(WeightedRows(again, rows, columns, center, scale), rank, seed)
 
 
 def _whole(A: Any) -> Source:

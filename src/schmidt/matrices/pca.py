@@ -40,7 +40,7 @@ TINY = 1e-280
 OUT_OF_RANGE = "the variances leave the range of floats: scale the data"
 PARAMETERS: dict[str, Allowed] = {
     "solver": Choice("auto", "power", *SOLVERS),
-    "accuracy": Number(0, 1, open="both"),
+    "accuracy": Number(0, 1, open="both", none=True),
     "seed": SEED,
 }
 
@@ -58,7 +58,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             is ‖X − mean‖_F².
         solver: "auto" and the solvers of :func:`schmidt.svd`, or "power": power iteration with
             deflation, one component after the other, for k = 1, 2 and for teaching.
-        accuracy: relative, of the singular values.
+        accuracy: relative, of the singular values, as for :func:`schmidt.svd`.
         seed: of starting vectors. Results depend on it within the accuracy only.
 
     Attributes:
@@ -81,7 +81,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_components: int | float | None = None,
         *,
         solver: str = "auto",
-        accuracy: float = 1e-6,
+        accuracy: float | None = None,
         seed: int = 0,
     ) -> None:
         self.n_components = n_components
@@ -122,7 +122,7 @@ class PCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self.mean_ = column_means_of(X)
         source = in_units(source_of(X, center=self.mean_))  # squares of squares stay in range
         self._total = _squared(math.sqrt(source.norm2 or 0.0) * source.unit)
-        found = power_iteration(source, k, accuracy=self.accuracy, seed=self.seed)
+        found = power_iteration(source, k, accuracy=self.accuracy or 1e-6, seed=self.seed)
         signs = fix_signs(found.right)
         self.left_ = (found.left * signs).numpy().astype(self._kind, copy=False)
         values = found.values.double().numpy() * source.unit

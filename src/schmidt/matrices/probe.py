@@ -24,6 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from scipy.special import gammaincinv
 from torch import Tensor
@@ -94,6 +95,7 @@ class Prober:
         self.n, self.b = n, b
         self.basis, self.images = Q, X.new_empty(0, 0)
         self.T = self.start.new_zeros(b, 0)
+        self._root: np.ndarray | None = None  # of the Gram matrix of the images, if there is one
         self.products = self.step = 0
 
     @property
@@ -109,6 +111,7 @@ class Prober:
     def half_step(self) -> None:
         """One more product, with E or with Eᴴ in turn, the first with E; or with EᴴE."""
         self.step += 1
+        self._root = None
         if not self.E.images:
             width = self.basis.shape[1] - self.T.shape[1]
             self.products += 2 * width
@@ -132,9 +135,8 @@ class Prober:
 
     def bound(self) -> Probe:
         """Lower and upper bounds from the products so far."""
-        lower, gram = self.lower(), self._gram()
-        upper = _end(lambda z: self._excess(z, gram), lower**2)
-        return Probe(lower, math.sqrt(upper), self.products)
+        lower = self.lower()
+        return Probe(lower, math.sqrt(_end(self.excess, lower**2)), self.products)
 
     def lower(self) -> float:
         """A lower bound of ‖E‖₂."""
@@ -147,8 +149,21 @@ class Prober:
         return self.basis[:, :width] @ vectors[:, values > square].to(self.basis)
 
     def excess(self, square: float) -> float:
-        """Below 1 where the square is excluded, as that of ‖E‖₂."""
-        return self._excess(square, self._gram())
+        """Below 1 where the square is excluded, as that of ‖E‖₂.
+
+        ‖S(z)‖₂ / t for even, ‖S(z)‖₂ / (z t) for odd numbers of products.
+        """
+        d, root = self.T.shape[1], self._gram_root()
+        shifted = self.T.cpu().numpy() - square * np.eye(len(self.T), d)
+        first = np.zeros((len(self.T), self.b), shifted.dtype)
+        first[: self.b] = self.start.cpu().numpy()
+        if root is not None:
+            shifted, first = root @ shifted, root @ first
+        if d:
+            Q = _range(shifted / np.maximum(np.linalg.norm(shifted, axis=0), 1e-300))
+            first = first - Q @ (Q.conj().T @ first)
+        largest = float(np.linalg.norm(first, 2)) ** 2
+        return largest / (self.t * (square if root is not None else 1.0))
 
     def _ritz(self) -> tuple[Tensor, Tensor, int]:
         if self.images.numel():
@@ -160,41 +175,32 @@ class Prober:
         values, vectors = torch.linalg.eigh((small + small.mH) / 2)
         return values, vectors, d
 
-    def _gram(self) -> Tensor | None:
+    def _gram_root(self) -> np.ndarray | None:
         """Of the images, after an odd number of products."""
         if not self.E.images or self.images.shape[1] != self.basis.shape[1]:
             return None
-        images = self.images.to(_wide(self.images))
-        return images.mH @ images
-
-    def _excess(self, z: float, gram: Tensor | None) -> float:
-        """‖S(z)‖₂ / t for even, ‖S(z)‖₂ / (z t) for odd numbers of products."""
-        d = self.T.shape[1]
-        shifted = self.T - z * torch.eye(len(self.T), d, dtype=self.T.dtype, device=self.T.device)
-        first = torch.zeros(len(self.T), self.b, dtype=self.T.dtype, device=self.T.device)
-        first[: self.b] = self.start
-        if gram is not None:
-            values, vectors = torch.linalg.eigh(gram)
+        if self._root is None:
+            images = self.images.to(_wide(self.images))
+            values, vectors = torch.linalg.eigh(images.mH @ images)
             root = values.clamp_min(0).sqrt()[:, None] * vectors.mH
-            shifted, first = root @ shifted, root @ first
-        if d:
-            scale = torch.linalg.vector_norm(shifted, dim=0).clamp_min(1e-300)
-            Q = _range(shifted / scale)
-            first = first - Q @ (Q.mH @ first)
-        largest = float(torch.linalg.matrix_norm(first, 2)) ** 2
-        return largest / (self.t * (z if gram is not None else 1.0))
+            self._root = root.resolve_conj().cpu().numpy()
+        return self._root
 
 
 def _wide(a: Tensor) -> torch.dtype:
     return torch.complex128 if a.is_complex() else torch.float64
 
 
-def _range(a: Tensor) -> Tensor:
+def _range(a: np.ndarray) -> np.ndarray:
     """An orthonormal basis of the columns, without directions that are rounding.
 
     Leaving directions out makes the residual larger, and the bound with it: it stays a bound.
     """
-    u, s, _ = torch.linalg.svd(a, full_matrices=False)
+    Q, R = np.linalg.qr(a)
+    size = np.abs(R.diagonal())
+    if size.min() > 1e-10 * size.max():
+        return Q
+    u, s, _ = np.linalg.svd(a, full_matrices=False)
     return u[:, s > 1e-13 * s[0]]
 
 

@@ -7,24 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
 from schmidt.certificate import FAILURE, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.matrices.certify import COMPLETENESS, certify, prove, rounding
+from schmidt.matrices.certify import AIM, COMPLETENESS, certify, prove, rounding, unproven
 from schmidt.matrices.certify import in_units as certificate_in_units
 from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.solvers.choice import SOLVERS, solve
+from schmidt.matrices.solvers.choice import READ, SOLVERS, room, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
 from schmidt.matrices.sources.source import Source, in_units, tall
+from schmidt.matrices.sources.weighted import positive
 from schmidt.parameters import FLAG, SEED, Choice, Number, check
 from schmidt.rank import RankRule, rank_rule
 
 TABLE = {
-    "accuracy": Number(0, 1, open="both"),
+    "accuracy": Number(0, 1, open="both", none=True),
     "solver": Choice("auto", *SOLVERS),
     "seed": SEED,
     "completeness": Number(0, 1, open="low"),
@@ -32,6 +34,8 @@ TABLE = {
 }
 ROUNDS = 24
 """Times that something may be found to be missing."""
+SHARPER = 3
+"""Times that the space grows because values are not proven to be as accurate as asked."""
 FIRST = 32
 """Triplets to begin with where the rank is not given."""
 
@@ -54,9 +58,11 @@ def svd(
     norm: str = "fro",
     center: Any = False,
     scale: Any = False,
+    row_weights: Any = None,
+    column_weights: Any = None,
     solver: str = "auto",
     preconditioner: Any = None,
-    accuracy: float = 1e-6,
+    accuracy: float | None = None,
     seed: int = 0,
     completeness: float = COMPLETENESS,
     strict: bool = False,
@@ -79,11 +85,18 @@ def svd(
         center: True subtracts the mean of every column, an array (n,) is subtracted itself.
         scale: True divides columns by their standard deviation (root mean square without
             ``center``), an array (n,) divides. Sparse matrices stay sparse.
+        row_weights: w (m,), positive: samples that count w times, in means and deviations too.
+        column_weights: v (n,), positive: areas of grid cells, cos of latitude. All norms become
+            those of Σ w_i v_j |a_ij|², Uᴴ diag(w) U = I and Vᴴ diag(v) V = I; U S Vᴴ is in the
+            units of the data.
         solver: "auto", or "lapack" (full decomposition), "krylov" (block Krylov), "propack",
             "arpack", "lobpcg" (symmetric positive semidefinite A). Blocks and dask arrays have
             their own.
         preconditioner: for LOBPCG: (n, b) → (n, b), a matrix or an operator; implies it.
-        accuracy: aimed-at relative error of the singular values.
+        accuracy: relative error of the singular values. Where it is given it is part of what is
+            asked for: ``met`` needs a proof that σ_j ≤ (1 + accuracy) s_j for every j, up to
+            rounding. By default the solver aims at 1e-6, ``values`` holds what is proven of every
+            one, and a note says so where that is less than 1e-5.
         seed: of all random columns. Signs and results do not depend on it beyond ``accuracy``.
         completeness: ``met`` needs a proof that no singular value above (1 + completeness) s_k was
             missed, which fails with probability 1e-6 at most. Smaller numbers cost more products.
@@ -106,17 +119,24 @@ def svd(
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
     check(TABLE, completeness=completeness, strict=strict)
     with exact_arithmetic():
-        given = in_units(source_of(A, rank or FIRST, seed, center=center, scale=scale))
+        rows = positive(row_weights, "row_weights")
+        columns = positive(column_weights, "column_weights")
+        given = in_units(
+            source_of(
+                A, rank or FIRST, seed, center=center, scale=scale, rows=rows, columns=columns
+            )
+        )
         _check_rank(rule, given)
         source = tall(given)
-        settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy, "seed": seed}
+        aim = AIM if accuracy is None else max(accuracy / 10, 1e-15)
+        settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy or AIM, "seed": seed}
         found, k, proof = _complete(
-            source, rule, solver, preconditioner, accuracy, seed, completeness
+            source, rule, solver, preconditioner, aim, seed, completeness, accuracy
         )
-        certificate = certify(source, found, k, rule, proof, completeness)
+        certificate = certify(source, found, k, rule, proof, completeness, accuracy)
         kept = found.truncate(k) if source is given else found.truncate(k).adjoint
         settings |= {**found.settings, "completeness": proof.way}
-        result = _result(given, kept, certificate, settings)
+        result = _result(given, kept, certificate, settings, rows, columns)
     if strict and not certificate.met:
         raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
     return result
@@ -130,6 +150,7 @@ def _complete(
     accuracy: float,
     seed: int,
     completeness: float,
+    demanded: float | None,
 ) -> tuple[Triplets, int, Proof]:
     """Triplets that satisfy the rule, how many of them, and the proof that none was missed.
 
@@ -137,6 +158,7 @@ def _complete(
     own random columns, and a failure that is half of the last one's.
     """
     found, k = _search(source, rule, solver, preconditioner, accuracy, seed)
+    sharper = 0
     for round_ in range(ROUNDS):
         # other random columns than the solver's
         proof = prove(
@@ -148,15 +170,23 @@ def _complete(
             completeness=completeness,
             failure=FAILURE / 2 ** (round_ + 1),
             accuracy=accuracy,
+            demanded=demanded,
         )
         space = found.space
-        if proof.missed is None or space is None or space.full:
+        if space is None or space.full:
             break
-        # more copies than the block holds may be there
-        more = torch.cat([proof.missed, space.fresh(space.block * 2**round_)], 1)
-        space.grow(more)
+        if proof.missed is not None:
+            # more copies than the block holds may be there
+            space.grow(torch.cat([proof.missed, space.fresh(space.block * 2**round_)], 1))
+        elif sharper < SHARPER and unproven(source, found, k, proof, demanded):
+            sharper += 1
+            for _ in range(2):
+                space.grow()
+        else:
+            break
         try:
-            found = advance(space, len(found.values), accuracy=accuracy)
+            wanted = len(found.values)
+            found = advance(space, wanted, accuracy=accuracy, largest=room(source, wanted))
         except NotConvergedError:
             break
         found, k = _search(source, rule, solver, preconditioner, accuracy, seed, found)
@@ -191,9 +221,12 @@ def _search(
                     start=found,
                 )
             except NotConvergedError as error:
-                if rule.kind == "rank" or error.found is None:
+                if rule.kind == "rank" and source.structure in READ and error.rough:
+                    found = error.rough  # what so many passes have given, and not met
+                elif rule.kind == "rank" or error.found is None:
                     raise
-                found, failure = error.found, error  # those may be enough
+                else:
+                    found, failure = error.found, error  # those may be enough
         known = found.values if found.spectrum is None else found.spectrum
         s = known.double().cpu().numpy()
         # what is left has any rank, as long as the triplets are not exact
@@ -232,24 +265,42 @@ def _other(seed: int, number: int) -> int:
 
 
 def _result(
-    source: Source, kept: Triplets, certificate: Certificate, settings: dict[str, Any]
+    source: Source,
+    kept: Triplets,
+    certificate: Certificate,
+    settings: dict[str, Any],
+    rows: Tensor | None = None,
+    columns: Tensor | None = None,
 ) -> Factorization:
     right = kept.right.resolve_conj()
-    factors = fix_signs(right)
-    right = right * factors
+    mine = right if columns is None else right / columns.sqrt()[:, None].to(right)
+    factors = fix_signs(mine)
     left = None if kept.left is None else kept.left.resolve_conj() * factors
+    given = source.give_left(left, kept.values, right * factors)
+    if rows is not None:
+        root = rows.sqrt()[:, None]
+        given = given / (root.to(given) if isinstance(given, Tensor) else _like(root, given))
+    certificate = certificate_in_units(certificate, source.unit)
+    if rows is not None or columns is not None:
+        notes = (*certificate.notes, "all norms and residuals are weighted")
+        certificate = replace(certificate, notes=notes)
     return Factorization(
-        source.give_left(left, kept.values, right),
+        given,
         source.give(kept.values * source.unit),
-        source.give(right),
-        certificate=certificate_in_units(certificate, source.unit),
+        source.give(mine * factors),
+        certificate=certificate,
         settings=settings,
     )
 
 
+def _like(root: Tensor, given: Any) -> Any:
+    kind = np.empty(0, given.dtype).real.dtype
+    return root.numpy().astype(kind)
+
+
 def _unmet(rule: RankRule, c: Certificate) -> str:
     if rule.kind == "rank":
-        known = c.notes[0]
+        known = c.notes[0] if c.notes else "a bound fails with too large a probability"
     elif rule.kind == "mass":
         known = f"the share kept lies between {c['mass'].low:.4g} and {c['mass'].high:.4g}"
     elif rule.tail_energy is not None:

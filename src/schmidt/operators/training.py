@@ -123,8 +123,11 @@ class Training:
         """The precision to train a network in.
 
         Raises:
-            ValueError: a network in half precision, in which inner products of many points fail.
+            ValueError: a complex network, or one in half precision, in which inner products of many
+                points fail.
         """
+        if any(p.is_complex() for p in network.parameters()):
+            raise ValueError("the network is complex; networks are trained in real numbers")
         if self.dtype is not None:
             return DTYPES[self.dtype]
         floating = (p.dtype for p in network.parameters() if p.is_floating_point())

@@ -22,6 +22,7 @@ def penalty_path(
     bias_error: float,
     chosen: tuple[str, float, float],
     unshrunk: Sequence[tuple[float, float]] = (),
+    variational: float | None = None,
 ) -> Figure:
     """Held-out error along the λ path.
 
@@ -32,6 +33,7 @@ def penalty_path(
         bias_error: of the biases alone.
         chosen: label, λ and error of what was chosen.
         unshrunk: (λ, error) of fits of fixed rank.
+        variational: error of variational Bayes, which has no λ.
     """
     figure = new_figure(6.4, 4.2)
     axis = figure.subplots()
@@ -42,6 +44,8 @@ def penalty_path(
     )
     if unshrunk:
         axis.plot(*zip(*unshrunk, strict=True), "^-", color=COLOURS[2], ms=4, label="fixed rank")
+    if variational is not None:
+        axis.axhline(variational, color=COLOURS[3], lw=1.2, label="variational Bayes")
     label, penalty, error = chosen
     axis.plot([penalty], [error], "*", color=INK, ms=13, label=label, zorder=5)
     step = max(1, len(ranks) // 12)

@@ -14,6 +14,8 @@ from schmidt.plotting.style import COLOURS, FAINT, GREY, INK, new_figure, styled
 
 ALIKE = 4.0
 """Functions whose largest values differ by no more than this factor share one scale of colours."""
+LINE = 0.028
+"""Height of a label, as a share of its axis."""
 
 
 def image(
@@ -184,18 +186,31 @@ def level_diagram(
         if radius is not None and np.isfinite(radius[i]):
             axis.axhspan(energy - radius[i], energy + radius[i], color=colour, alpha=0.18, lw=0)
         axis.plot(x, energy + height * functions[:, i] / (2 * size), color=colour, lw=1.3)
+    axis.set(xlabel="x", ylabel="energy", title=title)
+    bottom -= 0.08 * (top - bottom)
+    axis.set_ylim(bottom, top)
+    for group in _apart(energies, LINE * (top - bottom)):
+        first, last = f"{energies[group[0]]:.5g}", f"{energies[group[-1]]:.5g}"
+        alike = f"{first} ×{len(group)}" if len(group) > 1 else first
         axis.annotate(
-            f" {energy:.5g}",
-            (1, energy),
+            " " + (alike if first == last else f"{first} … {last}"),
+            (1, float(np.mean(energies[group]))),
             xycoords=("axes fraction", "data"),
             va="center",
             fontsize=7,
-            color=colour,
+            color=COLOURS[group[0] % len(COLOURS)] if len(group) == 1 else INK,
         )
-    axis.set(xlabel="x", ylabel="energy", title=title)
-    axis.set_ylim(bottom - 0.08 * (top - bottom), top)
     axis.margins(x=0)
     return figure
+
+
+def _apart(energies: np.ndarray, distance: float) -> list[list[int]]:
+    """Indices in ascending order, together where labels would cover each other."""
+    groups: list[list[int]] = []
+    for i in np.argsort(energies, kind="stable").tolist():
+        near = groups and energies[i] - energies[groups[-1][-1]] < distance
+        groups[-1].append(i) if near else groups.append([i])
+    return groups
 
 
 @styled

@@ -1,4 +1,4 @@
-"""Formulas typed by a user, such as ``x**2 + y**2 + 0.1*x*y**2``, as functions of points.
+"""Formulas typed by a user, such as ``x**2 + y**2 + x**2*y**2``, as functions of points.
 
 The text is cut into numbers, names and signs, put in order by Python's grammar (:mod:`ast`) and
 turned into nested torch functions. Whatever is not on the lists of this file is refused, and no

@@ -31,7 +31,7 @@ def potential(
     T = κ∇² − V + c with c the energy below which Weyl's law expects the states.
 
     Args:
-        source: a formula such as ``"x**2 + y**2 + 0.1*x*y**2"`` (see
+        source: a formula such as ``"x**2 + y**2 + x**2*y**2"`` (see
             :func:`schmidt.problems.formula.formula`), or points (B, d) → (B,).
         dim: d.
         modes: how many states to expect; default 6.

@@ -90,6 +90,7 @@ def _trained(solution: Solution) -> dict[str, plotting.Figure]:
 def _certified(solution: Solution) -> dict[str, plotting.Figure]:
     found, scale = solution.found, solution.sizes(solution.values)
     assert isinstance(found, Ritz)
+    trials = found.report()["trials"]
     return {
         "bounds.png": plotting.bounds(
             found.radius / scale,
@@ -97,7 +98,7 @@ def _certified(solution: Solution) -> dict[str, plotting.Figure]:
             None if solution.exact is None else solution.relative_error,
             found.residual / scale,
         ),
-        "search.png": plotting.search(found.report()["trials"]),
+        **({"search.png": plotting.search(trials)} if len(trials) > 1 else {}),
         "spectrum.png": spectrum_of(solution),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Any
 
 import tyro
 
+from schmidt.parameters import Allowed, check
 from schmidt.storage import LOCK, exclusive
 
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
+_folders: ContextVar[list[Path] | None] = ContextVar("folders", default=None)
 
 
 def optional(kind: str, default: str = "none") -> Any:
@@ -21,15 +23,29 @@ def optional(kind: str, default: str = "none") -> Any:
     return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
+def check_flags(table: Mapping[str, Allowed], options: Any) -> None:
+    """Refuse values of flags that their table, by flag, does not allow: before the work begins.
+
+    A flag left out is None, and several values of one flag are checked one by one.
+    """
+    for flag, allowed in table.items():
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None:
+                check({flag: allowed}, **{flag: one})
+
+
 @contextmanager
-def session() -> Iterator[None]:
-    """One command: what it claims is its own until it ends."""
+def session() -> Iterator[list[Path]]:
+    """One command: what it claims is its own until it ends; yields the folders, as they come."""
     with ExitStack() as stack:
-        token = _held.set(stack)
+        folders: list[Path] = []
+        token, also = _held.set(stack), _folders.set(folders)
         try:
-            yield
+            yield folders
         finally:
             _held.reset(token)
+            _folders.reset(also)
 
 
 def claim(out: Path, *files: Path | None) -> Path:
@@ -59,6 +75,9 @@ def claim(out: Path, *files: Path | None) -> Path:
             out.mkdir(parents=True, exist_ok=True)
         else:
             stack.enter_context(exclusive(out))
+            folders = _folders.get()
+            if folders is not None and out not in folders:
+                folders.append(out)
             stack.callback(_tidy, out, made)
     except PermissionError:
         raise ValueError(f"cannot write into {out}: no permission; choose another --out") from None

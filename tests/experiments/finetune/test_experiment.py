@@ -87,8 +87,8 @@ def test_the_grid_grows_while_its_best_is_at_an_end(
 
     real = experiment.train
 
-    def faked(task, m, settings, seed, watch=lambda s: False):  # type: ignore[no-untyped-def]
-        found = real(task, m, settings, seed, watch)
+    def faked(task, m, settings, seed, watch=lambda s: False, *kept):  # type: ignore[no-untyped-def]
+        found = real(task, m, settings, seed, watch, *kept)
         object.__setattr__(found, "validation_loss", abs(settings.lr - 0.3))
         return found
 
@@ -177,8 +177,8 @@ def test_the_command(
     ("arguments", "message"),
     [
         (["--methods", "adalora"], "AdaLoRA multiplies each rank"),
-        (["--seeds", "0"], "--seeds must be at least 1"),
-        (["--lr", "-1"], "lr must be positive"),
+        (["--seeds", "0"], "--seeds must be a whole number of at least 1, got 0"),
+        (["--lr", "-1"], "--lr must be a number above 0, got -1.0"),
     ],
 )
 def test_errors_are_one_line(

@@ -23,9 +23,20 @@ from schmidt.experiments.finetune import (
     run,
 )
 from schmidt.experiments.finetune.pictures import draw_finetuning
+from schmidt.experiments.keeping import WHAT
+from schmidt.parameters import Number
 from schmidt.report import console_table
-from schmidt.report.terminal import claim, optional
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import plain
+
+FLAGS = {
+    "--seeds": Number(1, whole=True),
+    "--rank": Number(1, whole=True),
+    "--lr": Number(0, open="low"),
+    "--steps": Number(1, whole=True),
+    "--weight-decay": Number(0),
+    "--checkpoint-every": Number(0),
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,13 @@ class FinetuneOptions:
     """Training steps."""
     weight_decay: float = 0.0
     """Decoupled weight decay, for all methods."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on from what the output directory holds, to the same numbers; more methods and seeds may
+    be asked for than before."""
+    checkpoint_every: Annotated[float, optional("SECONDS", "60")] = 60.0
+    """Seconds between checkpoints of the run at hand; finished runs are kept in any case."""
     out: Annotated[Path | None, optional("DIR", "schmidt-out/finetune-TASK")] = None
-    """Directory for the report and pictures."""
+    """Directory for the report, pictures and runs."""
     json: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Print the numbers as JSON instead of tables."""
 
@@ -67,13 +83,12 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     """
     for name in options.methods:
         method(name)
+    check_flags(FLAGS, options)
     console = Console(stderr=options.json)
     names = options.methods or tuple(METHODS)
     tasks = ("tweets", "code") if options.task == "both" else (options.task,)
     out = claim(options.out or Path("schmidt-out") / f"finetune-{options.task}")
     seeds = SEEDS[options.tier] if options.seeds is None else options.seeds
-    if seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {seeds}")
     plans = {name: _changed(plan(options.tier, name), options) for name in tasks}
     found: list[TuningResults] = []
     pictures: list[str] = []
@@ -81,7 +96,19 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
     for name, chosen in plans.items():
         console.print(f"[dim]making the task {name}[/]")
         task = chosen.make()
-        results = run(task, chosen, names, seeds, lambda r: _said(console, r))
+        folder = out / "runs" / name
+        if options.resume and not (folder / WHAT).exists():
+            console.print(f"nothing to resume in {escape(str(folder))}: starting at the beginning")
+        results = run(
+            task,
+            chosen,
+            names,
+            seeds,
+            lambda r: _said(console, r),
+            folder=folder,
+            resume=options.resume,
+            checkpoint_seconds=options.checkpoint_every,
+        )
         found.append(results)
         console.print(f"\n[bold]{report.sentence(results)}[/]\n", highlight=False)
         _show(console, report.headings(results), report.rows(results))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from schmidt.experiments.finetune.classification import minilm_on_tweets
@@ -11,7 +14,10 @@ from schmidt.experiments.finetune.language import Pretraining, python_to_cpp
 from schmidt.experiments.finetune.methods import METHODS, TuningMethod, method
 from schmidt.experiments.finetune.task import Task, TuningSettings
 from schmidt.experiments.finetune.training import TuningRun, train
+from schmidt.experiments.keeping import Kept
+from schmidt.identity import data_of
 from schmidt.progress import Interruptible, progress_bar
+from schmidt.storage import canonical, exclusive
 
 Tier = Literal["quick", "long"]
 
@@ -154,6 +160,10 @@ def run(
     methods: Sequence[str],
     seeds: int,
     watch: Callable[[TuningRun], None] = lambda run: None,
+    *,
+    folder: Path | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 60.0,
 ) -> TuningResults:
     """Run the methods of a plan; full fine-tuning is always among them, as the reference.
 
@@ -161,17 +171,28 @@ def run(
         methods: names; see :data:`schmidt.experiments.finetune.METHODS`.
         seeds: 0, …, seeds − 1, each with a head, adapters and batches of its own.
         watch: called with every finished run.
+        folder: where finished runs are kept, and the state of the one at hand: after a signal, and
+            every ``checkpoint_seconds``. Held for this experiment alone.
+        resume: go on from what is there, to the same numbers; more methods and seeds may be asked
+            for than before, nothing else may differ.
 
     Raises:
-        ValueError: an unknown method, or no seed.
+        ValueError: an unknown method, or no seed; the folder holds another experiment.
     """
     chosen = [method(name) for name in dict.fromkeys(["full", *methods])]
     if seeds < 1:
         raise ValueError(f"the number of seeds must be positive, got {seeds}")
     results = TuningResults(task, plan.settings, seeds)
     todo = _Todo(plan, chosen, seeds)
-    with progress_bar(todo.steps, task.name) as bar, Interruptible() as interrupted:
-        work = _Work(results, bar.update, interrupted, watch)
+    with ExitStack() as stack:
+        kept = None
+        if folder is not None:
+            kept = Kept(stack.enter_context(exclusive(folder)), checkpoint_seconds)
+            what = {"settings": asdict(plan.settings), "task": task.name, "data": data_of(task)}
+            kept.begin(what, resume=resume)
+        bar = stack.enter_context(progress_bar(todo.steps, task.name))
+        interrupted = stack.enter_context(Interruptible())
+        work = _Work(results, bar.update, interrupted, watch, kept)
         try:
             for m in chosen:
                 work.common(m)
@@ -210,13 +231,10 @@ class _Work:
         update: Callable[[int, str], None],
         interrupted: Interruptible,
         watch: Callable[[TuningRun], None],
+        kept: Kept | None,
     ) -> None:
-        self.results, self.update, self.interrupted, self.watch = (
-            results,
-            update,
-            interrupted,
-            watch,
-        )
+        self.results, self.update, self.watch = results, update, watch
+        self.interrupted, self.kept = interrupted, kept
         self.done = 0
 
     def common(self, m: TuningMethod) -> None:
@@ -276,18 +294,46 @@ class _Work:
             self.update(self.done + done, f"{m.title}, seed {seed}")
             return bool(self.interrupted)
 
-        found = train(task or self.results.task, m, settings, seed, step)
+        name = _name(m, settings, seed, task)
+        before = self.kept.read(name) if self.kept else None
+        if before is not None:
+            found = TuningRun(m, seed, settings, **before)
+        else:
+            found = self._fresh(m, settings, seed, task, step, name)
+        self.done += settings.steps
+        self.watch(found)
+        # the weights themselves have been compared, and are large
+        return found if m.full else replace(found, change={})
+
+    def _fresh(
+        self,
+        m: TuningMethod,
+        settings: TuningSettings,
+        seed: int,
+        task: Task | None,
+        step: Callable[[int], bool],
+        name: str,
+    ) -> TuningRun:
+        under_way = f"{name}-under-way"
+        found = train(task or self.results.task, m, settings, seed, step, self.kept, under_way)
         if found is None:
             raise Stopped
-        self.done += settings.steps
         full = self.results.runs["full"]
         if task is None and seed < len(full):
             found = found.beside(full[seed])
         elif m.full and task is None:
             found = found.beside(found)
-        self.watch(found)
-        # the weights themselves have been compared, and are large
-        return found if m.full else replace(found, change={})
+        if self.kept:
+            small = found if m.full else replace(found, change={})
+            self.kept.write(name, small.plain())
+            self.kept.remove(under_way)
+        return found
+
+
+def _name(m: TuningMethod, settings: TuningSettings, seed: int, task: Task | None) -> str:
+    """Of a run on disk: other settings never meet."""
+    text = canonical({**asdict(settings), "examples": None if task is None else task.examples})
+    return f"{m.name}-seed{seed}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _best(tried: dict[float, TuningRun]) -> float:

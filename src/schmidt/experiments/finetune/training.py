@@ -20,6 +20,7 @@ from schmidt.adapters.pairs import factors_of as factors
 from schmidt.adapters.tangent import alignment_error
 from schmidt.experiments.finetune.methods import PreparedNetwork, TuningMethod, prepare
 from schmidt.experiments.finetune.task import Task, TuningSettings
+from schmidt.experiments.keeping import Kept
 
 
 class Alignment:
@@ -148,6 +149,10 @@ class TuningRun:
     distance: float | None = None
     diverged: bool = False
 
+    def plain(self) -> dict[str, Any]:
+        """Everything that was found, to be kept; who, from where and how is known."""
+        return {k: v for k, v in vars(self).items() if k not in ("method", "seed", "settings")}
+
     @property
     def path(self) -> float:
         """Σ_t ‖W_{t+1} − W_t‖_F."""
@@ -168,11 +173,15 @@ def train(
     settings: TuningSettings,
     seed: int,
     watch: Callable[[int], bool] = lambda step: False,
+    kept: Kept | None = None,
+    name: str = "",
 ) -> TuningRun | None:
     """Fine-tune once.
 
     Args:
         watch: called before every step; if it returns True the run stops, and None is returned.
+        kept, name: where the run keeps its state while it is under way, and goes on from it, to the
+            same bits.
     """
     ready = prepare(task, method, settings, seed)
     before = pretrained(ready.layers)
@@ -185,8 +194,24 @@ def train(
     clock: list[float] = []
     most = 0
     ready.network.eval()  # no dropout: methods see the same gradients
+    resumable = (ready.network, *(o for o in (ready.optimizer, ready.others) if o), *schedules)
+    begun = 0
+    state = None if kept is None else kept.read(name)
+    if state is not None:
+        for part, saved in zip(resumable, state["parts"], strict=True):
+            _restore(part, saved)
+        begun, most, here = state["step"], state["most"], effective(ready.layers)
+        losses, lengths, clock = (state[k] for k in ("losses", "lengths", "clock"))
+        aligned = state["aligned"]
     for step, batch in enumerate(task.batches(seed, settings.steps, settings.batch)):
-        if watch(step):
+        if step < begun:
+            continue
+        stop = watch(step)
+        if kept is not None and step > begun and (stop or kept.due):
+            state = {"step": step, "most": most, "losses": losses, "lengths": lengths}
+            state |= {"clock": clock, "aligned": aligned}
+            kept.write(name, state | {"parts": [part.state_dict() for part in resumable]})
+        if stop:
             return None
         measured = alignment is not None and step % settings.measure_every == 0
         begin = time.process_time()
@@ -235,6 +260,12 @@ def train(
         validation_loss=task.judge(ready.network, "validation").loss,
         diverged=False,
     )
+
+
+def _restore(part: Any, saved: Any) -> None:
+    if isinstance(part, LambdaLR):  # its function is made anew, and stands in no state
+        saved = {**saved, "lr_lambdas": [None] * len(saved["lr_lambdas"])}
+    part.load_state_dict(saved)
 
 
 def _step(ready: PreparedNetwork) -> None:

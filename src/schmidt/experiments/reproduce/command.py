@@ -13,7 +13,13 @@ from rich.markup import escape
 
 from schmidt.experiments.reproduce import SEEDS, InterruptedRuns, Options
 from schmidt.experiments.reproduce import reproduce as run
-from schmidt.report.terminal import claim
+from schmidt.parameters import Number
+from schmidt.report.terminal import check_flags, claim
+
+FLAGS = {
+    "--seeds": Number(1, whole=True),
+    "--workers": Number(0, whole=True),
+}
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ def reproduce(options: Annotated[ReproduceOptions, tyro.conf.arg(name="")]) -> i
     order of methods is found. What is finished is kept: the same command goes on where it stopped.
     """
     console = Console()
+    check_flags(FLAGS, options)
     out = claim(options.out or Path("schmidt-out") / f"reproduce-{options.experiment}")
     seeds = SEEDS[options.tier] if options.seeds is None else options.seeds
     begin = time.perf_counter()

@@ -13,11 +13,20 @@ import tyro
 from rich.console import Console
 from rich.markup import escape
 
+from schmidt.experiments.keeping import WHAT
 from schmidt.experiments.retrieval import QUICK, TITLES, Outcome, ZeroShot, report, run, source
 from schmidt.experiments.retrieval.pictures import draw_retrieval
+from schmidt.parameters import SEED, Number
 from schmidt.report import console_table
-from schmidt.report.terminal import claim, optional
+from schmidt.report.terminal import check_flags, claim, optional
 from schmidt.storage import write_bytes
+
+FLAGS = {
+    "--modes": Number(1, whole=True),
+    "--steps": Number(1, whole=True),
+    "--seed": SEED,
+    "--checkpoint-every": Number(0),
+}
 
 
 @dataclass(frozen=True)
@@ -45,8 +54,13 @@ class RetrieveOptions:
     """Training steps."""
     seed: int = 0
     """Seed of the split of the classes, of networks and batches."""
+    resume: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Go on from what the output directory holds, to the same numbers; only the methods may
+    differ."""
+    checkpoint_every: Annotated[float, optional("SECONDS", "60")] = 60.0
+    """Seconds between checkpoints of the training at hand."""
     out: Annotated[Path | None, optional("DIR", "schmidt-out/retrieve-DATA")] = None
-    """Directory for the report, pictures and embeddings."""
+    """Directory for the report, pictures, embeddings and runs."""
 
 
 def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int:
@@ -60,7 +74,10 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
     console = Console()
     if options.quick and options.methods:
         raise ValueError("give either --quick or --methods, not both")
+    check_flags(FLAGS, options)
     methods: Sequence[str] = options.methods or (QUICK if options.quick else list(TITLES))
+    if options.out is not None:
+        claim(options.out)
     data, settings = source(
         options.data, seed=options.seed, query=options.query, sketchy_split=options.split
     )
@@ -75,17 +92,30 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
         e = outcome.embedding
         console.print(f"{e.title}: {e.seconds:.1f} s", highlight=False)
 
-    results = run(data, methods, settings, seed=options.seed, watch=watch)
-    console.print()
-    console.print(console_table(report.headings(data.k), report.rows(results)))
-    for line in report.notes(results):
-        console.print(line, highlight=False)
+    folder = out / "runs"
+    if options.resume and not (folder / WHAT).exists():
+        console.print(f"nothing to resume in {escape(str(folder))}: starting at the beginning")
+    results = run(
+        data,
+        methods,
+        settings,
+        seed=options.seed,
+        watch=watch,
+        folder=folder,
+        resume=options.resume,
+        checkpoint_seconds=options.checkpoint_every,
+    )
     pictures = [path.name for path in draw_retrieval(results, out)]
     page = report.page(results)
     for name in pictures:
         page.picture(name)
     page.write(out, "report.json")
     _save(out / "embeddings.npz", results.embeddings())
+    # printed last: whoever reads may stop reading
+    console.print()
+    console.print(console_table(report.headings(data.k), report.rows(results)))
+    for line in report.notes(results):
+        console.print(line, highlight=False)
     console.print(
         f"\nresults in [bold]{escape(str(out))}[/]: report.md, report.json, embeddings.npz"
     )

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from schmidt.compare import gram
 from schmidt.dependence import CDK, ClassPairs, LinearCDK
 from schmidt.dependence.inputs import input_maps
 from schmidt.domains import DomainPair, Items, ZeroShot
+from schmidt.experiments.keeping import Kept
+from schmidt.operators.checkpoint import exists
 from schmidt.ranking import judge
 
 
@@ -170,9 +173,20 @@ class Embedded:
 
 
 def embed(
-    method: str, inputs: RetrievalInputs, settings: RetrievalSettings, seed: int = 0
+    method: str,
+    inputs: RetrievalInputs,
+    settings: RetrievalSettings,
+    seed: int = 0,
+    kept: Kept | None = None,
 ) -> Embedded:
-    """Embed the test items by one of the methods of ``TITLES``."""
+    """Embed the test items by one of the methods of ``TITLES``.
+
+    Args:
+        kept: where training keeps its state and goes on from it, and where embeddings are kept.
+    """
+    before = None if kept is None else kept.read(method)
+    if before is not None:
+        return _unpacked(before)
     start = time.perf_counter()
     if method == "raw":
         test = inputs.data.test
@@ -180,10 +194,34 @@ def embed(
     elif method in ("linear", "tied"):
         found = _closed_form(method, inputs)
     elif method in TRAINED:
-        found = _trained(method, inputs, settings, seed)
+        found = _trained(method, inputs, settings, seed, kept)
     else:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(TITLES)}")
-    return replace(found, seconds=time.perf_counter() - start)
+    found = replace(found, seconds=found.seconds or time.perf_counter() - start)
+    if kept is not None and not found.interrupted:
+        kept.write(method, _packed(found))
+        kept.remove_folder(method)
+    return found
+
+
+def _packed(found: Embedded) -> dict[str, Any]:
+    """Arrays as tensors."""
+
+    def packed(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(packed, value))
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+    return {k: packed(v) for k, v in vars(found).items()}
+
+
+def _unpacked(kept: dict[str, Any]) -> Embedded:
+    def unpacked(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(unpacked, value))
+        return value.numpy() if isinstance(value, torch.Tensor) else value
+
+    return Embedded(**{k: unpacked(v) for k, v in kept.items()})
 
 
 def possible(methods: Sequence[str], inputs: RetrievalInputs) -> list[str]:
@@ -221,10 +259,15 @@ def _validated(model: LinearCDK, count: int, inputs: RetrievalInputs) -> float:
 
 
 def _trained(
-    method: str, inputs: RetrievalInputs, settings: RetrievalSettings, seed: int
+    method: str,
+    inputs: RetrievalInputs,
+    settings: RetrievalSettings,
+    seed: int,
+    kept: Kept | None,
 ) -> Embedded:
     """Without nesting nothing is polished: the closed form would put the modes in order."""
     data = inputs.data
+    folder = None if kept is None else kept.folder / method
     model = CDK(
         settings.modes,
         nesting=method,
@@ -244,6 +287,9 @@ def _trained(
         ema=settings.ema,
         seed=seed,
         polish=None if method == "none" else settings.polish,
+        checkpoint=folder,
+        resume=folder is not None and exists(folder),
+        checkpoint_seconds=60.0 if kept is None else kept.seconds,
     )
     model.fit((inputs.train[0], data.train.x.classes), (inputs.train[1], data.train.y.classes))
     rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from schmidt.domains import ZeroShot, arrays, folders
+from schmidt.experiments.keeping import Kept
 from schmidt.experiments.retrieval.glyphs import glyphs
 from schmidt.experiments.retrieval.methods import (
     SKETCHY,
@@ -22,7 +24,9 @@ from schmidt.experiments.retrieval.methods import (
     possible,
 )
 from schmidt.experiments.retrieval.sketchy import features_folder, sketchy
+from schmidt.identity import data_of
 from schmidt.ranking import SIMILARITIES, Judgement, TruncationCurve, judge, truncation_curve
+from schmidt.storage import exclusive
 
 
 def source(
@@ -145,25 +149,41 @@ def run(
     *,
     seed: int = 0,
     watch: Callable[[Outcome], None] = lambda outcome: None,
+    folder: Path | None = None,
+    resume: bool = False,
+    checkpoint_seconds: float = 60.0,
 ) -> RetrievalResults:
     """Embed and judge by every method that the data allow.
 
-    Ctrl-C ends the training at hand, judges what it has learned, and leaves out the methods after.
+    A signal ends the training at hand, judges what it has learned, and leaves out the methods
+    after.
 
     Args:
         methods: of ``TITLES``.
         settings: of the networks; default those for glyphs.
         seed: of networks and batches.
         watch: told of every outcome as it comes.
+        folder: where embeddings are kept, and checkpoints of the training at hand every
+            ``checkpoint_seconds``. Held for this experiment alone.
+        resume: go on from what is there, to the same numbers; only the methods may differ.
+
+    Raises:
+        ValueError: the folder holds another experiment.
     """
     settings = settings or RetrievalSettings()
-    inputs = RetrievalInputs(data, settings.components, settings.damping)
     outcomes: dict[str, Outcome] = {}
-    for method in possible(methods, inputs):
-        outcomes[method] = outcome(embed(method, inputs, settings, seed), data)
-        watch(outcomes[method])
-        if outcomes[method].embedding.interrupted:
-            break
+    with nullcontext() if folder is None else exclusive(folder):
+        kept = None
+        if folder is not None:
+            kept = Kept(folder, checkpoint_seconds)
+            what = {"settings": asdict(settings), "seed": seed, "data": data_of(data)}
+            kept.begin(what, resume=resume)
+        inputs = RetrievalInputs(data, settings.components, settings.damping)
+        for method in possible(methods, inputs):
+            outcomes[method] = outcome(embed(method, inputs, settings, seed, kept), data)
+            watch(outcomes[method])
+            if outcomes[method].embedding.interrupted:
+                break
     return RetrievalResults(data, settings, seed, chance(data), outcomes)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from schmidt.matrices.solvers.engines import lanczos, lobpcg
-from schmidt.matrices.solvers.krylov import advance, block_krylov
+from schmidt.matrices.solvers.krylov import advance, block_krylov, passes
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, lapack
-from schmidt.matrices.sources.source import Source
+from schmidt.matrices.sources.source import BLOCKS, MAPPED, Source
 
 SOLVERS = ("lapack", "krylov", "propack", "arpack", "lobpcg")
 SMALL = 400
@@ -18,6 +18,10 @@ NARROW = 8
 """Columns of a block of a sparse matrix or an operator, up to 120 triplets."""
 ENTRIES = 2**27
 """Entries up to which a matrix may be made dense for LAPACK (1 GiB in float64)."""
+READ = (BLOCKS, MAPPED)
+"""Structures that are read again for every product: the number of passes is bounded."""
+MEMORY = 2**31
+"""Bytes that a Krylov space and its images may take beyond."""
 
 
 def solve(
@@ -38,7 +42,7 @@ def solve(
     """
     enough = solver == "auto" and not source.solver and _choice(source, rank) == "lapack"
     if start is not None and start.space is not None and not enough:
-        return advance(start.space, rank, accuracy=accuracy, largest=source.largest(rank))
+        return advance(start.space, rank, accuracy=accuracy, largest=room(source, rank))
     if source.solver:
         if solver != "auto":
             raise ValueError(f"{source.structure} has a solver of its own: leave solver out")
@@ -52,12 +56,25 @@ def solve(
     if solver == "lobpcg":
         return lobpcg(source, rank, preconditioner, accuracy=accuracy, seed=seed)
     if solver == "krylov":
-        return block_krylov(source, rank, accuracy=accuracy, seed=seed)
+        largest = room(source, rank)
+        return block_krylov(source, rank, accuracy=accuracy, seed=seed, largest=largest)
     if solver in ("propack", "arpack"):
         if source.device.type != "cpu":
             raise ValueError(f"{solver} works on the CPU only, A is on {source.device}")
         return lanczos(source, rank, accuracy=accuracy, seed=seed, solver=solver)
     return _automatic(source, rank, accuracy, seed)
+
+
+def room(source: Source, rank: int) -> int:
+    """The largest dimension of a Krylov space: all of it for small A, else what memory allows.
+
+    A matrix that is read again for every product is read so many times and no more.
+    """
+    m, n = source.shape
+    known = passes(rank) if source.structure in READ else source.largest(rank)
+    if known is not None:
+        return min(known, n)
+    return n if m * n <= ENTRIES else min(n, max(4 * rank + 400, MEMORY // (8 * (m + n))))
 
 
 def _choice(source: Source, rank: int) -> str:
@@ -76,10 +93,11 @@ def _automatic(source: Source, rank: int, accuracy: float, seed: int) -> Triplet
     # products with sparse matrices cost the same per column, so narrow blocks cost the least
     block = None if source.structure.batched else NARROW * (1 + rank // 120)
     # a space of half the dimension costs more than all of LAPACK
-    limit = source.small // 2 if m * n <= ENTRIES else None
+    held = m * n <= ENTRIES and source.structure not in READ
+    limit = source.small // 2 if held else room(source, rank)
     try:
         return block_krylov(source, rank, accuracy=accuracy, seed=seed, block=block, largest=limit)
     except NotConvergedError:
-        if m * n > ENTRIES:
+        if not held:
             raise
     return lapack(source, rank)

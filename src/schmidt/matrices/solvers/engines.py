@@ -247,24 +247,11 @@ def lobpcg(
     _check_symmetric(source, seed)
     if 5 * rank > n:
         raise ValueError(f"LOBPCG finds at most n/5 = {n // 5} eigenpairs, got rank {rank}")
-    rng = np.random.default_rng(seed)
-    start = rng.standard_normal((n, min(rank + 2 + rank // 10, n // 5)))
-    kind = source.empty().numpy().dtype
-    operator = _operator(source)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # residuals are measured below
-        scale = float(np.linalg.norm(source.apply(torch.from_numpy(start.astype(kind))).numpy()))
-        _, vectors = scipy.sparse.linalg.lobpcg(
-            operator,
-            start.astype(kind),
-            M=_operator_of(preconditioner, n, kind),
-            largest=True,
-            tol=accuracy**0.5 * 1e-2 * scale / np.sqrt(start.size),
-            maxiter=steps,
-        )
-    found = rayleigh_ritz(
-        source, torch.from_numpy(np.ascontiguousarray(vectors)), 0, {"solver": "lobpcg"}, seed
-    ).truncate(rank)
+    columns = min(rank + 2 + rank // 10, n // 5)
+    vectors = lobpcg_vectors(
+        source, columns, preconditioner, accuracy=accuracy, seed=seed, steps=steps
+    )
+    found = rayleigh_ritz(source, vectors, 0, {"solver": "lobpcg"}, seed).truncate(rank)
     if not accurate(found, accuracy):
         assert found.residuals is not None
         worst = float((found.residuals / found.values[0]).max())
@@ -273,6 +260,34 @@ def lobpcg(
             "a better preconditioner or a smaller rank may help"
         )
     return found
+
+
+def lobpcg_vectors(
+    source: Source,
+    columns: int,
+    preconditioner: Any = None,
+    *,
+    accuracy: float = 1e-6,
+    seed: int = 0,
+    steps: int = 500,
+    largest: bool = True,
+) -> Tensor:
+    """(n, columns) of scipy's LOBPCG at one end of the spectrum; nobody has judged them yet."""
+    n = source.shape[1]
+    start = np.random.default_rng(seed).standard_normal((n, columns))
+    kind = source.empty().numpy().dtype
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # residuals are measured by who asks
+        scale = float(np.linalg.norm(source.apply(torch.from_numpy(start.astype(kind))).numpy()))
+        _, vectors = scipy.sparse.linalg.lobpcg(
+            _operator(source),
+            start.astype(kind),
+            M=_operator_of(preconditioner, n, kind),
+            largest=largest,
+            tol=accuracy**0.5 * 1e-2 * scale / np.sqrt(start.size),
+            maxiter=steps,
+        )
+    return torch.from_numpy(np.ascontiguousarray(vectors))
 
 
 def _operator(source: Source) -> scipy.sparse.linalg.LinearOperator:

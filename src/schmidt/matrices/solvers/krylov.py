@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,8 @@ from schmidt.matrices.sources.source import Source
 SAFETY = 0.3
 """On the estimated error of the singular values, because the estimate is not a bound."""
 STEPS = 5000
+PASSES = 60
+"""Over a matrix that is read again in every step, before its values are called inaccurate."""
 
 
 def block_krylov(
@@ -77,6 +81,7 @@ def advance(
                     f"dimension {space.size}: residuals up to {_worst(found):.1e} σ₁ are left; a "
                     "lower accuracy= or another rank may help",
                     found.truncate(good) if good else None,
+                    replace(found, short=True),
                 )
         space.grow()
 
@@ -86,26 +91,31 @@ def block_size(rank: int) -> int:
     return 12 if rank <= 12 else 24 if rank <= 120 else 48
 
 
+def passes(rank: int) -> int:
+    """The largest Krylov space of a matrix that is read again in every step."""
+    return max(PASSES * block_size(rank), 2 * rank)
+
+
 class Columns:
-    """Columns that grow by blocks, in one piece of memory."""
+    """Columns that grow by blocks, one after the other in one piece of memory."""
 
     def __init__(self, first: Tensor) -> None:
         rows, self.size = first.shape
-        self._memory = first.new_empty(rows, 6 * self.size)
-        self._memory[:, : self.size] = first
+        self._memory = first.new_empty(12 * max(self.size, 1), rows)
+        self._memory[: self.size] = first.T
 
     def append(self, block: Tensor) -> None:
         b = block.shape[1]
-        if self.size + b > self._memory.shape[1]:
-            grown = block.new_empty(len(block), max(2 * self._memory.shape[1], 6 * b))
-            grown[:, : self.size] = self.all
+        if self.size + b > len(self._memory):
+            grown = block.new_empty(max(2 * len(self._memory), 12 * b), len(block))
+            grown[: self.size] = self._memory[: self.size]
             self._memory = grown
-        self._memory[:, self.size : self.size + b] = block
+        self._memory[self.size : self.size + b] = block.T
         self.size += b
 
     @property
     def all(self) -> Tensor:
-        return self._memory[:, : self.size]
+        return self._memory[: self.size].T
 
 
 class KrylovSpace:
@@ -131,7 +141,7 @@ class KrylovSpace:
         self.basis, self.images = Columns(V), Columns(V.new_empty(source.shape[0], 0))
         self.G = V.new_empty(0, 0)
         self.open = torch.arange(0)
-        self._multiply(V)
+        self._multiply(V, 0)
 
     @classmethod
     def of(cls, found: Triplets, source: Source, seed: int) -> KrylovSpace:
@@ -165,20 +175,26 @@ class KrylovSpace:
         return self.room == 0
 
     def grow(self, extra: Tensor | None = None) -> None:
-        """One more block: what leaves the space, and ``extra`` (n, ·) directions to look into."""
+        """One more block: what leaves the space, and ``extra`` (n, ·) directions to look into.
+
+        A space that is everything stays what it is.
+        """
+        if self.full:
+            return
         Q = self.Q[:, : self.room]
         width = 0 if extra is None else min(extra.shape[1], self.room - Q.shape[1])
         if extra is not None and width > 0:
             basis = torch.cat([self.basis.all, Q], 1)
             Q = torch.cat([Q, extend(basis, extra[:, :width], self.generator)[1]], 1)
         self.basis.append(Q)
-        self._multiply(Q)
+        # H V_open leaves the space through Q, so H Q comes back to V_open and to nothing before it
+        self._multiply(Q, int(self.open[0]) if len(self.open) else 0)
 
     def fresh(self, columns: int) -> Tensor:
         """Random directions."""
         return random_normal(self.source.shape[1], columns, self.G, self.generator)
 
-    def _multiply(self, Q: Tensor) -> None:
+    def _multiply(self, Q: Tensor, near: int) -> None:
         """Products with the columns that V has just got, and what of them leaves it."""
         d, w = self.basis.size, Q.shape[1]
         image, Z = self.source.normal(Q)
@@ -187,7 +203,7 @@ class KrylovSpace:
             self.images.append(image)
         room = self.room
         if room >= w:
-            C, self.Q, self.R = extend(self.basis.all, Z, self.generator)
+            C, self.Q, self.R = extend(self.basis.all, Z, self.generator, near=near)
         else:
             C = self.basis.all.mH @ Z
             self.Q, self.R = Z[:, :0], Z.new_zeros(0, w)

@@ -24,12 +24,15 @@ CHUNK = 4096
 class NotConvergedError(RuntimeError):
     """A solver stopped before its triplets were as accurate as asked.
 
-    ``found`` holds the leading ones that are, where the solver hands them over.
+    ``found`` holds the leading ones that are, where the solver hands them over; ``rough`` all of
+    them, as they are.
     """
 
-    def __init__(self, message: str, found: Triplets | None = None) -> None:
+    def __init__(
+        self, message: str, found: Triplets | None = None, rough: Triplets | None = None
+    ) -> None:
         super().__init__(message)
-        self.found = found
+        self.found, self.rough = found, rough
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Triplets:
         space: the Krylov space that they come from, which can go on.
         dropped: where U Uᴴ A is all that was kept of A: ‖A − U Uᴴ A‖_F; then Aᴴu = s v holds
             instead of A v = s u.
+        short: the solver stopped before the values were as accurate as asked.
     """
 
     left: Any
@@ -60,6 +64,7 @@ class Triplets:
     noise: float = 0.0
     space: KrylovSpace | None = None
     dropped: float | None = None
+    short: bool = False
 
     def truncate(self, rank: int) -> Triplets:
         """The first ``rank`` triplets."""

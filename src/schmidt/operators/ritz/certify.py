@@ -246,16 +246,16 @@ def certify(
         cross.append((at.values.mH @ error).numpy())
         square.append((error.abs() ** 2).sum(0).numpy())
     g, e, r = (np.stack(parts) for parts in (gram, cross, square))
-    norm = np.sqrt(np.real(np.einsum("bii->i", g) / REPLICATES)).clip(1e-300)
-    confidence = 1 - failure / len(values)
-    residual, upper = _ratio(r, np.real(np.einsum("bii->bi", g)), confidence)
-    radius, residual = np.sqrt(upper), np.sqrt(residual)
-    mu = values.numpy()
-    if not (np.isfinite(radius).all() and np.isfinite(mu).all()):
+    mu, squares = values.numpy(), np.real(np.einsum("bii->bi", g))
+    finite = all(np.isfinite(part).all() for part in (r, g, mu))
+    if not (finite and (squares.sum(0) > 0).all()):
         raise ValueError(
             "residuals are NaN or infinite on fresh points: functions or the potential are not "
             "finite there"
         )
+    norm = np.sqrt(squares.sum(0) / REPLICATES).clip(1e-300)
+    residual, upper = _ratio(r, squares, 1 - failure / len(values))
+    radius, residual = np.sqrt(upper), np.sqrt(residual)
     if form.self_adjoint is not True:
         condition = np.ones(modes) if condition is None else condition[:modes]
         nothing = np.full(modes, np.nan)

@@ -370,6 +370,8 @@ def bound_states(
         extent: about how far from the origin the states reach; default: found by Weyl's law.
         settings: ``budget``, ``tol``, … as for :func:`eigenfunctions`.
     """
+    whole = Number(1, whole=True)
+    check({"dim": whole, "modes": whole}, dim=dim, modes=modes)
     potential = scalar_field(potential, dim)
     space = confining(potential, dim, modes, kinetic=kinetic, extent=extent)
     form = Schrodinger(potential, space.measure(), form="strong", kinetic=kinetic)

@@ -1,0 +1,101 @@
+"""A fitted model in one file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from schmidt.certificate import Certificate
+from schmidt.completion.ids import Ids
+from schmidt.completion.living import Posterior, Seen
+from schmidt.completion.observed import Observed
+from schmidt.completion.variational import Tables
+from schmidt.storage import DamagedFileError, read_tensors, write_tensors
+from schmidt.storage import plain as plain_numbers
+
+KIND = "schmidt.MatrixCompletion"
+ARRAYS = ("row_factors_", "column_factors_", "row_biases_", "column_biases_")
+SEEN = ("starts", "columns", "values")
+SIDES = ("rows", "columns")
+FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
+
+
+class Stored(BaseEstimator):
+    """``save`` and ``load`` of :class:`MatrixCompletion`."""
+
+    row_ids_: Ids
+    column_ids_: Ids
+    certificate_: Certificate
+    choice_: Any
+    _living: Seen
+    _posterior: Posterior | None
+
+    def _require_fitted(self) -> None:
+        raise NotImplementedError
+
+    def save(self, path: str | Path) -> Path:
+        """Write to one ``.safetensors`` file, atomically: factors, biases, the entries seen, ids
+        with their types, settings, certificate. What was tried (``choice_``) is not stored.
+
+        Raises:
+            TypeError: ids that are neither strings nor numbers, nor tuples of these.
+        """
+        self._require_fitted()
+        tensors = {
+            name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in ARRAYS
+        }
+        x = self._living.all()
+        for name in SEEN:
+            tensors[f"seen.{name}"] = torch.from_numpy(getattr(x, name))
+        posterior = self._posterior
+        if posterior is not None:
+            for side, tables in zip(SIDES, posterior.sides, strict=True):
+                tensors[f"{side}.means"] = torch.from_numpy(tables.means)
+                tensors[f"{side}.moments"] = torch.from_numpy(tables.moments)
+            for side, precision in zip(SIDES, posterior.precisions, strict=True):
+                tensors[f"{side}.precision"] = torch.from_numpy(precision)
+        contents = {
+            "settings": self.get_params(),
+            "row_ids": self.row_ids_.as_json(),
+            "column_ids": self.column_ids_.as_json(),
+            "fitted": {name: getattr(self, name) for name in FITTED},
+            "noise": None if posterior is None else posterior.noise,
+            "certificate": self.certificate_.as_dict(),
+        }
+        header = {k: json.dumps(v, default=plain_numbers) for k, v in contents.items()}
+        return write_tensors(Path(path), tensors, {"kind": KIND} | header)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote."""
+        tensors, header = read_tensors(Path(path), KIND)
+        try:
+            settings, fitted = json.loads(header["settings"]), json.loads(header["fitted"])
+            row_ids = Ids.from_json(json.loads(header["row_ids"]), "row")
+            column_ids = Ids.from_json(json.loads(header["column_ids"]), "column")
+            certificate = Certificate.from_dict(json.loads(header["certificate"]))
+            arrays = {name: tensors[name].numpy() for name in ARRAYS}
+            seen = {name: tensors[f"seen.{name}"].numpy() for name in SEEN}
+            noise, posterior = json.loads(header["noise"]), None
+            if noise is not None:
+                t = {name: tensor.numpy() for name, tensor in tensors.items()}
+                sides = [Tables(t[f"{s}.means"], t[f"{s}.moments"]) for s in SIDES]
+                posterior = Posterior(sides, [t[f"{s}.precision"] for s in SIDES], noise)
+        except (KeyError, json.JSONDecodeError) as error:
+            raise DamagedFileError(f"{path} is damaged ({error}): it cannot be read") from error
+        if isinstance(settings["clip"], list):
+            settings["clip"] = tuple(settings["clip"])
+        model = cls(**settings)
+        for name, value in (fitted | arrays).items():
+            setattr(model, name, tuple(value) if isinstance(value, list) else value)
+        model.row_ids_, model.column_ids_ = row_ids, column_ids
+        shape = len(row_ids), len(column_ids)
+        model._living = Seen(Observed(shape, seen["starts"], seen["columns"], seen["values"]))
+        model._posterior = posterior
+        model.choice_, model.certificate_ = None, certificate
+        return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ class VariationalFit:
         return VariationalFit(self.error * unit, self.components, noise, ())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """What the held-out entries were asked, and what they answered.
 
@@ -171,10 +171,14 @@ class Selection:
 
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
-        parts = (self.variational, self.path, self.fit)
-        scaled = (None if part is None else part * unit for part in parts)
-        rest = self.method, self.error * unit, self.folds, self.held_out, self.trained
-        return Selection(self.bias_error * unit, *scaled, *rest)
+        return replace(
+            self,
+            bias_error=self.bias_error * unit,
+            variational=None if self.variational is None else self.variational * unit,
+            path=None if self.path is None else self.path * unit,
+            fit=None if self.fit is None else self.fit * unit,
+            error=self.error * unit,
+        )
 
 
 def select(
@@ -222,7 +226,18 @@ def select(
     best = min(found, key=lambda name: found[name], default="biases")
     counts = count, held_out, len(x) - held_out
     error = found.get(best, bias_error)
-    return Selection(bias_error, variational, path, fit, best, error, *counts)
+    folds_, held_out, trained = counts
+    return Selection(
+        bias_error=bias_error,
+        variational=variational,
+        path=path,
+        fit=fit,
+        method=best,
+        error=error,
+        folds=folds_,
+        held_out=held_out,
+        trained=trained,
+    )
 
 
 def _variational(

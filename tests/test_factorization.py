@@ -134,7 +134,10 @@ def test_views_of_one_array_can_be_saved(matrix: np.ndarray, tmp_path: Path) -> 
     values, vectors = np.linalg.eigh(matrix @ matrix.T)
     saved = Factorization(vectors[:, ::-1], values[::-1], vectors[:, ::-1])
     loaded = Factorization.load(saved.save(tmp_path / "f.safetensors"))
-    np.testing.assert_array_equal(loaded.reconstruct(), saved.reconstruct())
+    for name in ("left", "values", "right"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(saved, name))
+    # products of views and of copies may differ in the last bit, by the version of numpy
+    np.testing.assert_allclose(loaded.reconstruct(), saved.reconstruct(), atol=1e-12)
     base = torch.from_numpy(matrix)
     shared = Factorization(base, torch.ones(6), base[:, :])
     np.testing.assert_array_equal(

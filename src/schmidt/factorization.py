@@ -297,7 +297,14 @@ def _described(side: Side) -> str:
 def _text(title: str, values: Any, sides: Mapping[str, Side], known: Certificate | None) -> str:
     """At most ten lines and one of hidden ones."""
     s = _numbers(values)
-    shown = ", ".join(f"{v:.6g}" for v in s[:6]) + (f", … {s[-1]:.6g}" if len(s) > 6 else "")
+    highs = None if known is None else np.broadcast_to(known["values"].high, s.shape)
+    told = [
+        f"≤ {highs[i]:.1e}"
+        if v == 0 and highs is not None and 0 < highs[i] < math.inf
+        else f"{v:.6g}"
+        for i, v in enumerate(s)
+    ]
+    shown = ", ".join(told[:6]) + (f", … {told[-1]}" if len(s) > 6 else "")
     places = "; ".join(f"{name} {_described(side)}" for name, side in sides.items())
     lines = [title, f"  values: {shown}", f"  {places}"]
     if known is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schmidt.dependence import CDK, GivenPairs, LinearCDK, Rows, independence_test
+from schmidt.dependence import CDK, GivenPairs, LinearCDK, WeightedPairs, independence_test
 from schmidt.dependence.evidence import bootstrap
 
 
@@ -104,12 +104,12 @@ def test_fractional_weights_are_of_a_sample_unless_rows_are_cells(
     told = LinearCDK(2).fit(x, y, sample_weight=w, weights="law")
     assert "known exactly" in str(told.certificate_)
     i, j = np.indices((4, 3)).reshape(2, -1)
-    assert Rows(i, j, rng.uniform(size=12)).kind == "law"
-    assert Rows(i[:11], j[:11], rng.uniform(size=11)).kind == "law"
-    assert Rows(i, j, np.arange(12)).kind == "counts"
-    assert Rows(i, j, np.arange(12), "sample").kind == "sample"
+    assert WeightedPairs(i, j, rng.uniform(size=12)).kind == "law"
+    assert WeightedPairs(i[:11], j[:11], rng.uniform(size=11)).kind == "law"
+    assert WeightedPairs(i, j, np.arange(12)).kind == "counts"
+    assert WeightedPairs(i, j, np.arange(12), "sample").kind == "sample"
     with pytest.raises(ValueError, match="whole numbers"):
-        Rows(i, j, rng.uniform(size=12), "counts")
+        WeightedPairs(i, j, rng.uniform(size=12), "counts")
     # weights of a sample correct for how it was drawn: half of what it has is worth 1/9
     x, noise = rng.normal(size=(2, 4000, 1))
     y = np.where(x > 0, x, -x) + 0.3 * noise
@@ -118,14 +118,14 @@ def test_fractional_weights_are_of_a_sample_unless_rows_are_cells(
     wanted = np.cov(x[:, 0], y[:, 0], aweights=w)
     rho = wanted[0, 1] / np.sqrt(wanted[0, 0] * wanted[1, 1])
     assert found.singular_values_[0] == pytest.approx(rho, abs=0.02)
-    part = Rows(x, y, w)
+    part = WeightedPairs(x, y, w)
     assert part.independent == pytest.approx(w.sum() ** 2 / (w**2).sum())
     one = found.score(x, y, w)
     assert found.score(*(np.r_[a, a] for a in (x, y, w))) == pytest.approx(one, abs=2e-3)
 
 
 def test_too_few_rows_have_no_intervals() -> None:
-    few = Rows(np.arange(4.0), np.arange(4.0))
+    few = WeightedPairs(np.arange(4.0), np.arange(4.0))
 
     def same(u: Any) -> Any:
         return u[:, None]

@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from scipy.special import erf
 
 from schmidt.operators import Lebesgue, Radial, Schrodinger
 from schmidt.problems.formula import (
@@ -23,8 +24,15 @@ from schmidt.problems.formula import (
     formula,
 )
 
-NUMPY = {name: getattr(np, name) for name in FUNCTIONS if name not in ("min", "max")}
-NUMPY |= {"min": np.minimum, "max": np.maximum, **CONSTANTS}
+OTHER = {
+    "min": np.minimum,
+    "max": np.maximum,
+    "atan": np.arctan,
+    "erf": erf,
+    "where": np.where,
+    "heaviside": lambda a: np.heaviside(a, 0.5),
+}
+NUMPY = {name: getattr(np, name) for name in FUNCTIONS if name not in OTHER} | OTHER | CONSTANTS
 
 FORMULAS = [
     "x",
@@ -52,6 +60,8 @@ FORMULAS = [
     "((((x))))",
     " 7*x*0 + 007 ",
     "4*x**2*(x**2 - 1)**2/(1 + y**2)**0.5",
+    "-3*(abs(x) < 1) + 2*(x >= y) - (y <= 0.1)*(1 > x)",
+    "where(x > 0, sin(x), erf(y)) + sign(y)*heaviside(x - 0.3) - atan(2*x)",
 ]
 
 
@@ -180,7 +190,7 @@ def test_long_sums_are_not_deep() -> None:
 def test_a_formula_is_a_small_value() -> None:
     well = formula("x^2 + y^2", 2)
     assert (well.text, well.dim) == ("x^2 + y^2", 2)
-    assert repr(well) == "Formula(text='x^2 + y^2', dim=2)"
+    assert repr(well) == "Formula(text='x^2 + y^2', dim=2, parameters=())"
     assert well == Formula("x^2 + y^2", 2) != formula("x^2 + y^2", 3)
     assert len({well, formula("x^2 + y^2", 2)}) == 1
     with pytest.raises(AttributeError):
@@ -235,8 +245,8 @@ ERRORS = {
     "()": "at character 2: a value is missing",
     "(x^2 + y": "at character 1: '(' was never closed",
     "x^10 + y)": "at character 9: unmatched ')'",
-    "x^2, y": "',' stands only in min and max",
-    "sqrt((x, y))": "',' stands only in min and max",
+    "x^2, y": "',' stands only in min, max and where",
+    "sqrt((x, y))": "',' stands only in min, max and where",
     "2x": "at character 2: an operator is missing before 'x' (a product needs its *)",
     "x y": "at character 3: an operator is missing before 'y'",
     "2 (x + 1)": "at character 3: an operator is missing before '('",
@@ -249,7 +259,7 @@ ERRORS = {
     # signs without a meaning
     "x % 2": "at character 3: '%' has no meaning",
     "x == y": "at character 3: '=' has no meaning",
-    "x < y": "'<' has no meaning",
+    "x != y": "'!' has no meaning",
     "x[0]": "at character 2: '[' has no meaning in a formula; write (",
     "|x|": "write abs(…)",
     "x − y": "at character 3: '−' (MINUS SIGN) has no meaning in a formula; write -",
@@ -448,3 +458,44 @@ def test_dimensions_are_positive(dim: int) -> None:
 def test_points_of_another_shape_are_refused(x: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"2 coordinates expects real points \(B, 2\), got \("):
         formula("x", 2)(x)
+
+
+def test_parameters_are_numbers_with_names() -> None:
+    x = points(1)
+    well = formula("-V0*(abs(x) < a)", 1, {"V0": 3, "a": 0.5})
+    assert torch.equal(well(x), -3.0 * (x[:, 0].abs() < 0.5))
+    assert pickle.loads(pickle.dumps(well)) == well
+    assert well != formula("-V0*(abs(x) < a)", 1, {"V0": 4, "a": 0.5})
+    with pytest.raises(ValueError, match="unknown name 'V0'; known: x, x1, r, pi, e, a"):
+        formula("V0*x", 1, {"a": 1})
+
+
+@pytest.mark.parametrize("name", ["x", "r", "x12", "e", "exp", "where", "2a", "a b", "lambda"])
+def test_names_that_are_taken_are_no_parameters(name: str) -> None:
+    with pytest.raises(ValueError, match="cannot be the name of a parameter"):
+        formula("x", 1, {name: 1.0})
+
+
+def test_chains_of_comparisons() -> None:
+    x = torch.tensor([[-1.0], [0.0], [0.5], [1.0], [2.0]])
+    assert formula("0 <= x < 1", 1)(x).tolist() == [0, 1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["where(x > 0, 2*log(x), 5)", "where(x > 0.1, 1/log(x), y)", "r^2*(r < y)", "erf(x*y)+atan(x)",
+     "sign(x-y)*heaviside(x*y)", "sqrt(r)+cos(x*y)"],
+)  # fmt: skip
+def test_enclosures_of_boxes_hold_every_value(text: str) -> None:
+    f = formula(text, 2)
+    generator = np.random.default_rng(0)
+    low = generator.normal(size=(150, 2))
+    high = low + 10 ** generator.uniform(-5, 0.5, (150, 2))
+    least, most = f.enclose(low, high)
+    known = ~(np.isnan(least) | np.isnan(most))
+    assert known.any()
+    for _ in range(30):
+        x = low + generator.uniform(size=low.shape) * (high - low)
+        v = f(torch.from_numpy(x)).numpy()
+        fine = np.isfinite(v) & known
+        assert ((least[fine] <= v[fine]) & (v[fine] <= most[fine])).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,7 @@ from rich.markup import escape
 from schmidt.operators import checkpoint
 from schmidt.operators.fit import Fit
 from schmidt.operators.methods import METHODS
+from schmidt.operators.ritz import AlarmWarning
 from schmidt.parameters import SEED, Number
 from schmidt.problems import (
     Problem,
@@ -47,7 +49,7 @@ FLAGS = {
     "--extent": Number(0, open="low"),
     "--modes": Number(1, whole=True),
     "--budget": Number(0, open="low"),
-    "--rtol": Number(0, open="low"),
+    "--tol": Number(0, open="low"),
     "--steps": Number(1, whole=True),
     "--batch": Number(4, whole=True),
     "--lr": Number(0, open="low"),
@@ -69,6 +71,10 @@ class SolveOptions:
     """Dimension, for --potential and for problems that have no fixed one."""
     extent: Annotated[float | None, optional("FLOAT", "found by Weyl's law")] = None
     """With --potential: about how far from the origin the states reach."""
+    param: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """With --potential: NAME=NUMBER, a parameter of the formula: --param V0=3; may be repeated."""
+    kinetic: Annotated[float | None, optional("FLOAT", "1")] = None
+    """With --potential: the factor κ of −κ∇², 0.5 in atomic units."""
     modes: Annotated[int | None, optional("INT", USUAL)] = None
     """Number of functions."""
     method: Annotated[
@@ -126,8 +132,9 @@ class SolveOptions:
     def chosen_problem(self) -> Problem:
         if self.potential is not None:
             return self._typed()
-        if self.extent is not None:
-            raise ValueError("--extent belongs to --potential")
+        for name in ("extent", "param", "kinetic"):
+            if getattr(self, name) not in (None, ()):
+                raise ValueError(f"--{name} belongs to --potential")
         if not self.problem:
             raise ValueError("name a problem (`schmidt problems` lists them) or give a --potential")
         if self.problem == "matrix":
@@ -144,7 +151,26 @@ class SolveOptions:
         if self.dim is None:
             raise ValueError("--potential needs --dim, the number of coordinates")
         assert self.potential is not None
-        return potential(self.potential, self.dim, modes=self.modes, extent=self.extent)
+        return potential(
+            self.potential,
+            self.dim,
+            modes=self.modes,
+            extent=self.extent,
+            kinetic=1.0 if self.kinetic is None else self.kinetic,
+            parameters=self._parameters(),
+        )
+
+    def _parameters(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for given in self.param:
+            name, sign, number = given.partition("=")
+            try:
+                found[name.strip()] = float(number)
+            except ValueError:
+                sign = ""
+            if not sign:
+                raise ValueError(f"--param takes NAME=NUMBER, such as V0=3, got {given!r}")
+        return found
 
     def check(self, method: str) -> None:
         """Refuse settings that the chosen method would ignore."""
@@ -202,13 +228,15 @@ def solve(options: Annotated[SolveOptions, tyro.conf.arg(name="")]) -> int:
 def _ritz(options: SolveOptions, problem: Problem, console: Console) -> Solution:
     modes = problem.checked_modes(options.modes)
     console.print(f"{modes} modes by the Ritz solver")
-    return ritz(
-        problem,
-        modes=modes,
-        budget=options.budget,
-        tol=1e-9 if options.tol is None else options.tol,
-        seed=options.seed,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlarmWarning)  # they stand below the table
+        return ritz(
+            problem,
+            modes=modes,
+            budget=options.budget,
+            tol=1e-9 if options.tol is None else options.tol,
+            seed=options.seed,
+        )
 
 
 def _train(

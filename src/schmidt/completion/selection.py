@@ -224,9 +224,8 @@ def select(
             found["fixed-rank"] = fit.error
         bias_error = path.bias_error
     best = min(found, key=lambda name: found[name], default="biases")
-    counts = count, held_out, len(x) - held_out
     error = found.get(best, bias_error)
-    folds_, held_out, trained = counts
+    trained = len(x) - held_out
     return Selection(
         bias_error=bias_error,
         variational=variational,
@@ -234,7 +233,7 @@ def select(
         fit=fit,
         method=best,
         error=error,
-        folds=folds_,
+        folds=count,
         held_out=held_out,
         trained=trained,
     )

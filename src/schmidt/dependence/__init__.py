@@ -10,7 +10,7 @@ from schmidt.dependence.linear import LinearCDK
 from schmidt.dependence.moments import moments
 from schmidt.dependence.networks import DisjointTrunk, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
-from schmidt.dependence.rows import Rows
+from schmidt.dependence.rows import WeightedPairs
 from schmidt.dependence.testing import IndependenceTest, independence_test
 from schmidt.operators.dependence import Dependence, JointTable
 from schmidt.operators.pairs import Augmented, ClassPairs, GivenPairs, LoaderPairs
@@ -29,8 +29,8 @@ __all__ = [
     "LoaderPairs",
     "MLPTrunk",
     "PairedLowRank",
-    "Rows",
     "Tower",
+    "WeightedPairs",
     "correspondence_analysis",
     "independence_test",
     "moments",

@@ -202,7 +202,7 @@ class CDK(CoEmbedding):
             X, Y: arrays (n, …) of n pairs; or (X, cx) and (Y, cy), items with their classes, of
                 which every two of one class are a pair; or X alone: an iterable of batches (x, y)
                 or (x, y, weight), such as a ``DataLoader``, or a sampler as in ``operators.pairs``.
-            sample_weight: (n,) masses of given pairs, see ``weights``.
+            sample_weight: (n,) masses of given pairs.
             groups: (n,) labels of pairs that belong together, none of which may judge another; or
                 "series" for rows in time. Copies are kept together by themselves.
             validation: pairs (X, Y), or items with classes, that take no part in training, instead
@@ -210,8 +210,8 @@ class CDK(CoEmbedding):
             weights: what the weights are. "counts": how often a pair was seen, whole numbers.
                 "sample": of a weighted sample, which is worth (Σw)²/Σw² rows. "law": the law is
                 known exactly; nothing is held out, and the values are its own. "auto": whole
-                numbers are counts, others a law if rows are the cells of a table – each pair (x, y)
-                once, and at most n/2 different x and y –, else of a sample.
+                numbers are counts, others a law if rows are cells – each (x, y) once, at most n/2
+                different x and y –, else of a sample.
 
         Raises:
             ValueError: NaN, different lengths, fewer than two classes in common, more modes than
@@ -336,16 +336,8 @@ class CDK(CoEmbedding):
                     pad=True,
                     precision=torch.float32,
                 )
-                return Found(
-                    linear.right,
-                    linear.left,
-                    linear.values,
-                    linear.train,
-                    linear.certificate,
-                    linear.ratios,
-                    "linear",
-                    linear.ridge,
-                )
+                said = (linear.values, linear.train, linear.certificate, linear.ratios)
+                return Found(linear.right, linear.left, *said, "linear", linear.ridge)
             found = best
         for tower, inputs in zip((right, left), begin.maps, strict=False):
             tower.inputs = inputs.to(self.device)

@@ -22,7 +22,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import Embedding
-from schmidt.dependence.evidence import Evidence, weigh
+from schmidt.dependence.evidence import Findings, weigh
 from schmidt.dependence.judging import Candidate, Verdict, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds
 from schmidt.dependence.linear import FOLDS, rows_of
@@ -240,7 +240,7 @@ class Closing:
         whole: PairMoments,
         solution: Canonical,
         verdict: Verdict,
-        evidence: Evidence,
+        evidence: Findings,
         ratios: Ratios,
         chosen: str,
         ridge: float,

@@ -12,9 +12,9 @@ from scipy.special import stdtr
 from torch import Tensor
 
 from schmidt.dependence.canonical import falling
-from schmidt.dependence.permutations import Arrangements, Spectral
+from schmidt.dependence.permutations import Arrangements, Covariances
 from schmidt.dependence.ratios import Map
-from schmidt.dependence.rows import Rows
+from schmidt.dependence.rows import WeightedPairs
 from schmidt.operators.pairs import PairSampler
 
 LEVEL = 0.01
@@ -31,7 +31,7 @@ DRAWS, MOST_DRAWN = 9999, 64
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Findings:
     """Values as they may be reported.
 
     Attributes:
@@ -54,9 +54,9 @@ def weigh(
     kept: Sequence[tuple[PairSampler, Map, Map]],
     *,
     sizes: Sequence[Tensor] | None = None,
-    permuted: Spectral | None = None,
+    permuted: Covariances | None = None,
     seed: int = 0,
-) -> Evidence:
+) -> Findings:
     """Whether measured correlations can be told from chance, and their intervals.
 
     Two tests, of which the smaller p-value counts twice. The largest held-out correlation against
@@ -73,8 +73,10 @@ def weigh(
     """
     n = float(np.sum(rows))
     parts = [part for part, _, _ in kept]
-    series = any(isinstance(part, Rows) and part.series for part in parts)
-    spread = bootstrap(kept, sizes, seed) if all(isinstance(p, Rows) for p in parts) else None
+    series = any(isinstance(part, WeightedPairs) and part.series for part in parts)
+    spread = (
+        bootstrap(kept, sizes, seed) if all(isinstance(p, WeightedPairs) for p in parts) else None
+    )
     if spread is None:
         far = 2.78 * np.nan_to_num(errors, nan=1.0)
         spread = (measured - far).clip(0, 1), (measured + far).clip(0, 1)
@@ -104,7 +106,7 @@ def weigh(
             low = np.zeros_like(low)
             estimates["measured"] = measured
     estimates |= {"low": low, "high": high}
-    return Evidence(values, low, high, estimates, tuple(alarms), tuple(notes))
+    return Findings(values, low, high, estimates, tuple(alarms), tuple(notes))
 
 
 @lru_cache(maxsize=32)
@@ -125,7 +127,7 @@ def bootstrap(
     rng = np.random.default_rng(seed)
     sums: list[np.ndarray] = []
     for k, (part, f, g) in enumerate(kept):
-        assert isinstance(part, Rows)
+        assert isinstance(part, WeightedPairs)
         w = torch.ones(len(part)).double() if part.weight is None else part.weight.double()
         both = [side(items).double().cpu() for side, items in ((f, part.x), (g, part.y))]
         if sizes is not None:
@@ -147,7 +149,7 @@ def bootstrap(
 
 
 def _blocks(
-    part: Rows, w: Tensor, products: Tensor, most: int, rng: np.random.Generator
+    part: WeightedPairs, w: Tensor, products: Tensor, most: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Sums of products over blocks (at most so many), of weighted or counted rows."""
     n = len(part)
@@ -174,15 +176,17 @@ def _blocks(
 
 def linear_permutations(
     pairs: PairSampler, parts: Sequence[PairSampler], f: Map, g: Map
-) -> Spectral | None:
+) -> Covariances | None:
     """What to permute to test linear dependence; None where rows cannot be, or are too many."""
-    if not isinstance(pairs, Rows) or pairs.counts is None or int(pairs.counts.sum()) > MOST_ROWS:
+    counts = pairs.counts if isinstance(pairs, WeightedPairs) else None
+    if counts is None or int(counts.sum()) > MOST_ROWS:
         return None
-    some = [p for p in parts if isinstance(p, Rows)]
+    assert isinstance(pairs, WeightedPairs)
+    some = [p for p in parts if isinstance(p, WeightedPairs)]
     series = any(p.series for p in some)
     if not series and any(p.blocks is not None for p in some):
         return None
-    at = torch.arange(len(pairs)).repeat_interleave(pairs.counts)
+    at = torch.arange(len(pairs)).repeat_interleave(counts)
     u, v = (side(items).double().cpu()[at] for side, items in ((f, pairs.x), (g, pairs.y)))
-    found = Spectral(u, v, Arrangements(len(at), "series" if series else None))
+    found = Covariances(u, v, Arrangements(len(at), "series" if series else None))
     return found if found.work <= MOST_WORK else None

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from schmidt.dependence.rows import Rows, same
+from schmidt.dependence.rows import WeightedPairs, same
 from schmidt.operators.pairs import ClassPairs, GivenPairs, LoaderPairs, PairSampler
 
 Part = tuple[PairSampler, float]
@@ -33,7 +33,7 @@ def law(
             classes; or X alone: a sampler (n, generator) → (x, y), or an iterable of batches.
         sample_weight: (n,) masses of given pairs.
         prior: of the classes.
-        weights: what ``sample_weight`` means, see :class:`~schmidt.dependence.Rows`.
+        weights: what ``sample_weight`` means, see :class:`~schmidt.dependence.WeightedPairs`.
 
     Raises:
         ValueError: what was given is none of these; says what to give.
@@ -50,7 +50,7 @@ def law(
         if len(X) != 2 or len(Y) != 2:
             raise ValueError("items with classes are given as (X, cx) and (Y, cy)")
         return ClassPairs(plain_items(X[0], "X"), X[1], plain_items(Y[0], "Y"), Y[1], prior=prior)
-    return Rows(plain_items(X, "X"), plain_items(Y, "Y"), sample_weight, weights)
+    return WeightedPairs(plain_items(X, "X"), plain_items(Y, "Y"), sample_weight, weights)
 
 
 def _stream(X: Any) -> PairSampler:
@@ -185,7 +185,7 @@ def independent(pairs: PairSampler) -> float:
 
 def exact(pairs: PairSampler) -> bool:
     """Whether the pairs with their weights are the whole law, and not a sample of it."""
-    if isinstance(pairs, Rows):
+    if isinstance(pairs, WeightedPairs):
         return pairs.kind == "law"
     return isinstance(pairs, GivenPairs) and pairs.counts is None
 
@@ -250,7 +250,7 @@ def deal(pairs: PairSampler, shares: Sequence[float], seed: int, groups: Any = N
     out: list[Part] = []
     for part in _merged(chosen):
         some = pairs.only(part)
-        if isinstance(some, Rows):
+        if isinstance(some, WeightedPairs):
             some.series = isinstance(groups, str)
             some.blocks = keys[part]
         if not isinstance(groups, str):

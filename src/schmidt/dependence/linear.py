@@ -23,7 +23,7 @@ from schmidt.dependence.canonical import (
     scaled,
 )
 from schmidt.dependence.coembedding import CoEmbedding, Embedding
-from schmidt.dependence.evidence import Evidence, linear_permutations, weigh
+from schmidt.dependence.evidence import Findings, linear_permutations, weigh
 from schmidt.dependence.inputs import ScaledRows, Scales, scales
 from schmidt.dependence.judging import Candidate, certificate, judge
 from schmidt.dependence.laws import Part, exact, folds, independent, law, why_undivided
@@ -220,7 +220,7 @@ def fit_linear(
     count = modes or most
     notes, alarms = [], []
     score = errors = None
-    found_out: Evidence | None = None
+    found_out: Findings | None = None
     kept: list[tuple[PairSampler, Map, Map]]
     train = own.padded(count).values.numpy().clip(0.0, 1.0)
     auto, factors = ridge is None, None

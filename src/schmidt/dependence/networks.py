@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from schmidt.dependence.canonical import canonical
 from schmidt.dependence.inputs import Inputs, Scales, input_maps
 from schmidt.dependence.moments import CHUNK, Features, moments
-from schmidt.dependence.rows import Rows
+from schmidt.dependence.rows import WeightedPairs
 from schmidt.operators.jet import Jet
 from schmidt.operators.networks import DisjointMLP
 from schmidt.operators.pairs import ClassPairs, GivenPairs, PairSampler
@@ -237,7 +237,7 @@ def mapped(pairs: PairSampler, f: Features, g: Features) -> PairSampler | None:
     """The law of (f(x), g(y)), computed once; None where items do not lie in memory."""
     if isinstance(pairs, GivenPairs):
         x, y = _all(f, pairs.x), _all(g, pairs.y)
-        if isinstance(pairs, Rows):
+        if isinstance(pairs, WeightedPairs):
             return pairs.with_items(x, y)
         out = GivenPairs(x, y, pairs.weight)
         out.independent = pairs.independent

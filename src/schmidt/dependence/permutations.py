@@ -108,7 +108,7 @@ def permutation_p(
     return float((largest >= largest[0] - 1e-9).mean())
 
 
-class Spectral:
+class Covariances:
     """‖U_λᵀ P V_λ‖²_F of whitened features for several ridges λ, and of features as they are.
 
     Args:

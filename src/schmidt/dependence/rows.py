@@ -13,7 +13,7 @@ from schmidt.parameters import Choice, check
 WEIGHTS = {"weights": Choice("auto", "counts", "sample", "law")}
 
 
-class Rows(GivenPairs):
+class WeightedPairs(GivenPairs):
     """Pairs with weights that are counts, weights of a sample, or a law that is known exactly.
 
     Args:
@@ -54,19 +54,19 @@ class Rows(GivenPairs):
             return None
         return super().counts
 
-    def only(self, chosen: Tensor, weight: Tensor | None = None) -> Rows:
+    def only(self, chosen: Tensor, weight: Tensor | None = None) -> WeightedPairs:
         if weight is None and self.weight is not None:
             weight = self.weight[chosen]
         kind = "auto" if self.kind == "counts" else self.kind
-        out = Rows(self.x[chosen], self.y[chosen], weight, kind)
+        out = WeightedPairs(self.x[chosen], self.y[chosen], weight, kind)
         out.kind, out.series = self.kind, self.series
         out.blocks = None if self.blocks is None else self.blocks[chosen]
         return out
 
-    def with_items(self, x: Tensor, y: Tensor) -> Rows:
+    def with_items(self, x: Tensor, y: Tensor) -> WeightedPairs:
         """The same pairs of other items."""
         kind = "auto" if self.kind == "counts" else self.kind
-        out = Rows(x, y, self.weight, kind)
+        out = WeightedPairs(x, y, self.weight, kind)
         out.kind, out.series, out.blocks = self.kind, self.series, self.blocks
         out.independent = self.independent
         return out

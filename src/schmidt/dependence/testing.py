@@ -15,7 +15,7 @@ from schmidt.dependence.laws import plain_items
 from schmidt.dependence.permutations import (
     Arrangements,
     Change,
-    Spectral,
+    Covariances,
     neighbourhoods,
     permutation_p,
 )
@@ -139,7 +139,7 @@ def independence_test(
     check({"groups": Choice("series")}, groups=groups) if isinstance(groups, str) else None
     arrangements = Arrangements(n, groups, within=near)
     spectra = [
-        Spectral(u, v, arrangements)
+        Covariances(u, v, arrangements)
         for u, v in zip(*sides, strict=True)
         if u.shape[1] and v.shape[1]
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
-from schmidt.certificate import FAILURE, Certificate
+from schmidt.certificate import FAILURE, Bound, Certificate
 from schmidt.factorization import Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.certify import AIM, COMPLETENESS, certify, prove, rounding, unproven
 from schmidt.matrices.certify import in_units as certificate_in_units
 from schmidt.matrices.completeness import Proof
 from schmidt.matrices.kinds import source_of
+from schmidt.matrices.smallest import smallest
 from schmidt.matrices.solvers.choice import READ, SOLVERS, room, solve
 from schmidt.matrices.solvers.krylov import advance
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets
@@ -31,6 +33,7 @@ TABLE = {
     "seed": SEED,
     "completeness": Number(0, 1, open="low"),
     "strict": FLAG,
+    "which": Choice("largest", "smallest"),
 }
 ROUNDS = 24
 """Times that something may be found to be missing."""
@@ -60,6 +63,7 @@ def svd(
     scale: Any = False,
     row_weights: Any = None,
     column_weights: Any = None,
+    which: str = "largest",
     solver: str = "auto",
     preconditioner: Any = None,
     accuracy: float | None = None,
@@ -89,6 +93,9 @@ def svd(
         column_weights: v (n,), positive: areas of grid cells, cos of latitude. All norms become
             those of Σ w_i v_j |a_ij|², Uᴴ diag(w) U = I and Vᴴ diag(v) V = I; U S Vᴴ is in the
             units of the data.
+        which: "smallest" for the k smallest, ascending, of ``rank=k``: values that are rounding are
+            0, with what they are at most in the certificate, whose bounds are ``values``,
+            ``residuals`` and ``missed``. Up to 8,192 rows or columns, or sparse.
         solver: "auto", or "lapack" (full decomposition), "krylov" (block Krylov), "propack",
             "arpack", "lobpcg" (symmetric positive semidefinite A). Blocks and dask arrays have
             their own.
@@ -117,7 +124,11 @@ def svd(
     """
     rule = rank_rule(rank, tol, energy, mass, norm)
     check(TABLE, accuracy=accuracy, solver=solver, seed=seed)
-    check(TABLE, completeness=completeness, strict=strict)
+    check(TABLE, completeness=completeness, strict=strict, which=which)
+    if which == "smallest" and (rule.kind != "rank" or preconditioner is not None):
+        raise ValueError("which='smallest' takes rank=, and no preconditioner")
+    if which == "smallest" and solver not in ("auto", "lapack"):
+        raise ValueError(f"which='smallest' has solvers of its own: leave solver={solver!r} out")
     with exact_arithmetic():
         rows = positive(row_weights, "row_weights")
         columns = positive(column_weights, "column_weights")
@@ -129,6 +140,11 @@ def svd(
         _check_rank(rule, given)
         source = tall(given)
         aim = AIM if accuracy is None else max(accuracy / 10, 1e-15)
+        if which == "smallest":
+            result = _smallest(
+                given, source, int(rule.amount), accuracy or AIM, seed, rows, columns
+            )
+            return _strict(result, rule, strict)
         settings: dict[str, Any] = {"rule": str(rule), "accuracy": accuracy or AIM, "seed": seed}
         found, k, proof = _complete(
             source, rule, solver, preconditioner, aim, seed, completeness, accuracy
@@ -139,6 +155,40 @@ def svd(
         result = _result(given, kept, certificate, settings, rows, columns)
     if strict and not certificate.met:
         raise ToleranceError(_unmet(rule, certificate_in_units(certificate, given.unit)), result)
+    return result
+
+
+def _smallest(
+    given: Source,
+    source: Source,
+    k: int,
+    accuracy: float,
+    seed: int,
+    rows: Tensor | None,
+    columns: Tensor | None,
+) -> Factorization:
+    found, bounds, way, noise = smallest(source, k, accuracy=accuracy, seed=seed)
+    missed, last = bounds["missed"].high, float(found.values[-1])
+    complete = bool(way) and missed <= max(COMPLETENESS * last, 4 * noise)
+    notes = [] if complete else ["it could not be established that no smaller value was missed"]
+    if source.norm2 is not None:
+        norm = math.sqrt(source.norm2)
+        bounds = {"norm": Bound.around(norm, 64 * source.eps * norm + source.noise), **bounds}
+    known = Certificate(bounds, complete, asked=f"{k} smallest", notes=notes)
+    below = int((found.values == 0).sum())
+    if below:
+        most = float(np.max(bounds["values"].high[:below])) * given.unit
+        notes = [*notes, f"the first {below} values are rounding: they are at most {most:.1e}"]
+        known = replace(known, notes=notes)
+    kept = found if source is given else found.adjoint
+    settings = {"rule": f"{k} smallest", "seed": seed, "completeness": way or "nothing"}
+    return _result(given, kept, known, settings, rows, columns)
+
+
+def _strict(result: Factorization, rule: RankRule, strict: bool) -> Factorization:
+    known = result.certificate
+    if strict and known is not None and not known.met:
+        raise ToleranceError(f"{rule} is not proven: {'; '.join(known.notes)}", result)
     return result
 
 

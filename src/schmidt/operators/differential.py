@@ -66,7 +66,8 @@ class Schrodinger(PointwiseForm):
 
 
 class SelfAdjointDifferential(PointwiseForm):
-    """T = −A where A f = (1/ρ)(−∇·(a ∇f) + V f) in L²(ρ dx), in weak form.
+    """T = −A where A f = (1/ρ)(−∇·(a ∇f) + V f) in L²(ρ dx), in weak form; where a is a scalar
+    field also pointwise, for the Ritz solver.
 
     ⟨g|T f⟩ = −∫ (a ∇g·∇f + V g f) dx and ⟨g|f⟩ = ∫ ρ g f dx.
 
@@ -103,6 +104,37 @@ class SelfAdjointDifferential(PointwiseForm):
         if self.potential is not None:
             v = evaluate(self.potential, x, "the potential")
             out = out - inner(g.value, f.value, w * v)
+        return out
+
+    def action(self, f: Jet, sample: Sample) -> Tensor:
+        """(a ∇²f + ∇a·∇f − V f)/ρ; needs jets of order 2, and a as a differentiable scalar field.
+
+        Raises:
+            ValueError: a is a matrix field: jets hold Laplacians, not second derivatives one by
+                one.
+        """
+        x = sample.x.x
+        out = f.laplacian
+        if self.diffusion is not None:
+            with torch.enable_grad():
+                at = x.detach().requires_grad_()
+                a = cast(self.diffusion(at), at, "the diffusion")
+                if a.ndim == 3:
+                    raise ValueError(
+                        "a SelfAdjointDifferential whose diffusion is a matrix has no pointwise "
+                        "action, which residuals need: train its functions, or use "
+                        "schmidt.operators.ritz.galerkin, which needs ⟨g|Tf⟩ only"
+                    )
+                a = evaluate(lambda _: a, at, "the diffusion")
+                slope = torch.zeros_like(at)
+                if a.requires_grad:
+                    (slope,) = torch.autograd.grad(a.sum(), at)
+            rows = slope.reshape(len(x), *[1] * (f.value.ndim - 1), f.dim)
+            out = _against(a.detach(), out) + (rows * f.gradient).sum(-1)
+        if self.potential is not None:
+            out = out - _against(evaluate(self.potential, x, "the potential"), f.value)
+        if isinstance(self.measure, Weighted):
+            out = _against(1 / self.measure.density(x).to(x), out)
         return out
 
     def _plain(self, sample: Sample) -> Tensor:

@@ -8,10 +8,11 @@ text ever becomes Python code.
 from __future__ import annotations
 
 import ast
+import keyword
 import operator
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import e, isfinite, pi
@@ -22,6 +23,7 @@ import torch
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
+from schmidt.problems import interval as intervals
 from schmidt.problems.interval import Interval, IntervalPoints, interval, polynomial
 
 MAX_LENGTH = 2000
@@ -50,11 +52,40 @@ def _like(value: Tensor | float, other: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=other.dtype, device=other.device)
 
 
+def _comparison(compare: Callable[[Any, Any], Any], *, swap: bool) -> Callable[..., Tensor]:
+    """1 where it holds and 0 elsewhere, in the precision of the points."""
+
+    def holds(a: Any, b: Any) -> Any:
+        if isinstance(a, Interval) or isinstance(b, Interval):
+            pair = (interval(b), interval(a)) if swap else (interval(a), interval(b))
+            return intervals.less(*pair)
+        like = a if isinstance(a, Tensor) else b
+        return compare(a, b).to(like.dtype)
+
+    return holds
+
+
+def _heaviside(a: Any) -> Any:
+    return (1.0 + torch.sign(a)) / 2.0
+
+
+def _where(condition: Any, yes: Any, no: Any) -> Any:
+    parts = (condition, yes, no)
+    if any(isinstance(part, Interval) for part in parts):
+        return intervals.where(*(interval(part) for part in parts))
+    like = next(part for part in parts if isinstance(part, Tensor))
+    condition, yes, no = (_like(part, like) for part in parts)
+    return torch.where(condition != 0, yes, no)
+
+
 FUNCTIONS: dict[str, tuple[int, Callable[..., Tensor]]] = {
     **{f.__name__: (1, f) for f in (torch.sqrt, torch.exp, torch.log, torch.sin, torch.cos)},
     **{f.__name__: (1, f) for f in (torch.tan, torch.sinh, torch.cosh, torch.tanh, torch.abs)},
+    **{f.__name__: (1, f) for f in (torch.atan, torch.erf, torch.sign)},
+    "heaviside": (1, _heaviside),
     "min": (2, _pair(torch.minimum)),
     "max": (2, _pair(torch.maximum)),
+    "where": (3, _where),
 }
 """Name → (number of arguments, function)."""
 
@@ -68,14 +99,23 @@ OPERATORS: dict[type[ast.AST], Callable[..., Tensor]] = {
     ast.USub: operator.neg,
 }
 
+COMPARISONS: dict[type[ast.AST], Callable[..., Tensor]] = {
+    ast.Lt: _comparison(operator.lt, swap=False),
+    ast.LtE: _comparison(operator.le, swap=False),
+    ast.Gt: _comparison(operator.gt, swap=True),
+    ast.GtE: _comparison(operator.ge, swap=True),
+}
+
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _TOKEN = re.compile(
     r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[a-zA-Z_]\w*)"
-    r"|(?P<sign>\*\*|[-+*/^(),])",
+    r"|(?P<sign>\*\*|<=|>=|[-+*/^(),<>])",
     re.ASCII,
 )
+_NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 _COORDINATE = re.compile(r"x([1-9]\d{0,8})", re.ASCII)
 _MEANT = dict(zip("−–·×÷[{]}", "--**/(())", strict=True))
+_MEANT |= {"≤": "<=", "≥": ">=", "&": "*, a product of comparisons"}
 _MEANT |= {"²": "**2", "³": "**3", "π": "pi", "√": "sqrt(…)", "|": "abs(…)"}
 
 
@@ -84,11 +124,13 @@ class Formula:
     """A formula as a function: points (B, dim) → values (B,), in their precision, on their device.
 
     Values are differentiable in the points, unless the formula is constant. Formulas are equal
-    when text and dimension are, and can be pickled. The language is that of :func:`formula`.
+    when text, dimension and parameters are, and can be pickled. The language is that of
+    :func:`formula`.
     """
 
     text: str
     dim: int
+    parameters: tuple[tuple[str, float], ...] = ()
     _part: Part = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -96,7 +138,7 @@ class Formula:
             raise TypeError(f"a formula must be a string, got {type(self.text).__name__}")
         if operator.index(self.dim) < 1:
             raise ValueError(f"the dimension must be positive, got {self.dim}")
-        object.__setattr__(self, "_part", _Reader(self.text, self.dim).read())
+        object.__setattr__(self, "_part", _Reader(self.text, self.dim, self.parameters).read())
 
     def __call__(self, points: Tensor) -> Tensor:
         if points.ndim != 2 or points.shape[1] != self.dim or points.is_complex():
@@ -111,6 +153,8 @@ class Formula:
     @cached_property
     def _polynomial(self) -> np.ndarray | None:
         """Coefficients, ascending, if this is a polynomial of degree ≤ 60 in one coordinate."""
+        if self.dim != 1:
+            return None
         with np.errstate(all="ignore"):
             try:
                 found = _at(self._part, IntervalPoints(Polynomial([0.0, 1.0])))
@@ -120,40 +164,48 @@ class Formula:
         return found.coef if known and np.isfinite(found.coef).all() else None
 
     def enclose(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Bounds of the formula on intervals of the line, by interval arithmetic: guaranteed.
+        """Bounds of the formula on intervals or boxes, by interval arithmetic: guaranteed.
 
         Args:
-            low, high: (n,) ends, which may be infinite; one coordinate only.
+            low, high: (n,) ends, which may be infinite; (n, dim) corners of boxes.
 
         Returns:
             (n,), (n,): numbers below and above every value; NaN where nothing is known.
         """
-        if self.dim != 1:
-            raise ValueError(f"intervals of a line, but the formula has {self.dim} coordinates")
+        low, high = (np.asarray(end, dtype=float) for end in (low, high))
+        if low.ndim == 1:
+            low, high = low[:, None], high[:, None]
+        if low.shape[1] != self.dim or low.shape != high.shape:
+            raise ValueError(
+                f"boxes of {low.shape[1]} coordinates, but the formula has {self.dim} coordinates"
+            )
         with np.errstate(all="ignore"):
-            x = Interval(low, high)
+            x = [Interval(a, b) for a, b in zip(low.T, high.T, strict=True)]
             found: Any
             # Horner's scheme of a polynomial holds at infinity, where x⁴ − x² is ∞ − ∞
             if self._polynomial is not None:
-                found = polynomial(self._polynomial, x)
+                found = polynomial(self._polynomial, x[0])
             else:
-                found = _at(self._part, IntervalPoints(x))
+                found = _at(self._part, IntervalPoints(*x))
         if not isinstance(found, Interval):
             found = Interval(float(found), float(found))
-        return np.broadcast_to(found.low, low.shape), np.broadcast_to(found.high, low.shape)
+        shape = (len(low),)
+        return np.broadcast_to(found.low, shape), np.broadcast_to(found.high, shape)
 
-    def __reduce__(self) -> tuple[type[Formula], tuple[str, int]]:
-        return type(self), (self.text, self.dim)
+    def __reduce__(self) -> tuple[type[Formula], tuple[Any, ...]]:
+        return type(self), (self.text, self.dim, self.parameters)
 
 
-def formula(text: str, dim: int) -> Formula:
+def formula(text: str, dim: int, parameters: Mapping[str, float] | None = None) -> Formula:
     """Read a formula in ``dim`` coordinates, for instance a potential.
 
     - Coordinates ``x1``, ``x2``, …; the first three also ``x``, ``y``, ``z``; ``r`` = |x|.
-    - Numbers (``2``, ``.5``, ``1e-3``), ``pi`` and ``e``.
+    - Numbers (``2``, ``.5``, ``1e-3``), ``pi`` and ``e``, and ``parameters`` by their names.
     - ``+  -  *  /``, the power ``**`` or ``^``, and parentheses. Powers bind strongest and from
       the right: ``-x^2`` is −(x²), ``2^3^2`` is 2⁹. Products need their ``*``.
-    - ``sqrt exp log sin cos tan sinh cosh tanh abs`` of one argument, ``min max`` of two.
+    - ``sqrt exp log sin cos tan sinh cosh tanh abs atan erf sign heaviside`` of one argument,
+      ``min max`` of two, ``where(condition, yes, no)``.
+    - Comparisons ``< <= > >=``, which are 1 or 0: ``-V0*(abs(x) < 1)`` with ``V0`` a parameter.
 
     Constant pieces are computed once, in float64. Nothing is checked for being finite: ``1/r`` is
     infinite at the origin.
@@ -161,7 +213,7 @@ def formula(text: str, dim: int) -> Formula:
     Raises:
         ValueError: the text is no such formula; the message says what is wrong and where.
     """
-    return Formula(text, dim)
+    return Formula(text, dim, tuple((n, float(v)) for n, v in (parameters or {}).items()))
 
 
 def _at(part: Part, points: Any) -> Any:
@@ -211,9 +263,16 @@ class _Token(NamedTuple):
 class _Reader:
     """Reads one text, and knows where in it everything stands."""
 
-    def __init__(self, text: str, dim: int) -> None:
+    def __init__(self, text: str, dim: int, parameters: Iterable[tuple[str, float]] = ()) -> None:
         self.text, self.dim = text, dim
+        self.parameters = dict(parameters)
         self.origins: list[int] = []
+        for name, value in self.parameters.items():
+            taken = name in FUNCTIONS or name in CONSTANTS or _variable(name, 10**9) is not None
+            if not _NAME.fullmatch(name) or keyword.iskeyword(name) or taken:
+                raise ValueError(f"{name!r} cannot be the name of a parameter")
+            if not isfinite(value):
+                raise ValueError(f"the parameter {name} must be a finite number, got {value}")
 
     def read(self) -> Part:
         if len(self.text) > MAX_LENGTH:
@@ -288,11 +347,13 @@ class _Reader:
             numbers = (
                 [f"x{i + 1}" for i in range(self.dim)] if self.dim <= 3 else [f"x1 … x{self.dim}"]
             )
-            known = ", ".join([*"xyz"[: self.dim], *numbers, "r", *CONSTANTS])
+            known = ", ".join([*"xyz"[: self.dim], *numbers, "r", *CONSTANTS, *self.parameters])
             problem = f"unknown name {shown}; known: {known}"
         raise self._error(problem, word.at)
 
     def _named(self, name: str) -> Part | None:
+        if name in self.parameters:
+            return self.parameters[name]
         return CONSTANTS.get(name) or _variable(name, self.dim)
 
     def _build(self, node: ast.AST, depth: int) -> Part:
@@ -315,8 +376,19 @@ class _Reader:
                 return _apply(function, *parts)
             case ast.BinOp(op=op) if type(op) in OPERATORS:
                 return self._build_chain(node, depth)
+            case ast.Compare(left=left, ops=ops, comparators=others) if {
+                type(op) for op in ops
+            } <= set(COMPARISONS):
+                parts = [self._build(part, depth + 1) for part in (left, *others)]
+                found = [
+                    _apply(COMPARISONS[type(op)], a, b)
+                    for op, a, b in zip(ops, parts[:-1], parts[1:], strict=True)
+                ]
+                return _chain(found[0], [(operator.mul, part) for part in found[1:]])
             case ast.Tuple():
-                raise self._error("a formula is one value, ',' stands only in min and max", at)
+                raise self._error(
+                    "a formula is one value, ',' stands only in min, max and where", at
+                )
         raise self._error(f"{type(node).__name__} has no meaning in a formula", at)
 
     def _build_chain(self, node: ast.AST, depth: int) -> Part:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import erf
 
 SLACK = 8 * np.finfo(float).eps
 """Relative rounding of an elementary function, generously."""
@@ -22,6 +23,11 @@ class Interval:
 
     def __init__(self, low: Any, high: Any) -> None:
         self.low, self.high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+
+    @property
+    def unknown(self) -> np.ndarray:
+        """Where an end is NaN."""
+        return np.isnan(self.low) | np.isnan(self.high)
 
     @classmethod
     def __torch_function__(
@@ -56,13 +62,14 @@ class Interval:
         # 0 · ∞ is 0: the infinite end stands for numbers as large as you like
         p = np.stack(np.broadcast_arrays(*ends))
         p = np.where(np.isnan(p), 0.0, p)
-        return _out(p.min(0), p.max(0))
+        unknown = self.unknown | o.unknown
+        return _out(np.where(unknown, np.nan, p.min(0)), np.where(unknown, np.nan, p.max(0)))
 
     __rmul__ = __mul__
 
     def __truediv__(self, other: Any) -> Interval:
         o = interval(other)
-        crosses = (o.low <= 0) & (o.high >= 0)
+        crosses = ((o.low <= 0) & (o.high >= 0)) | o.unknown
         low = np.where(crosses, -np.inf, 1 / np.where(o.high == 0, np.nan, o.high))
         high = np.where(crosses, np.inf, 1 / np.where(o.low == 0, np.nan, o.low))
         # one-sided: 1/[0, b] is [1/b, ∞]
@@ -136,6 +143,20 @@ def cos(a: Interval) -> Interval:
     return Interval(least, most)
 
 
+def less(a: Interval, b: Interval) -> Interval:
+    """1 where a < b or a ≤ b, 0 where a > b or a ≥ b; [0, 1] where that is open."""
+    return Interval(np.where(a.high < b.low, 1.0, 0.0), np.where(a.low > b.high, 0.0, 1.0))
+
+
+def where(condition: Interval, yes: Interval, no: Interval) -> Interval:
+    """The first where the condition is not 0, the second where it is, both where that is open."""
+    true = (condition.low > 0) | (condition.high < 0)
+    false = (condition.low == 0) & (condition.high == 0)
+    low, high = np.minimum(yes.low, no.low), np.maximum(yes.high, no.high)
+    low, high = np.where(true, yes.low, low), np.where(true, yes.high, high)
+    return Interval(np.where(false, no.low, low), np.where(false, no.high, high))
+
+
 def _tan(a: Interval) -> Interval:
     pole = np.floor(a.high / math.pi - 0.5) >= np.floor(a.low / math.pi - 0.5) + 1
     pole |= ~(np.maximum(np.abs(a.low), np.abs(a.high)) < 1e9)
@@ -167,6 +188,9 @@ FUNCTIONS: dict[Any, Callable[..., Interval]] = {
     torch.cosh: _cosh,
     torch.tanh: _rising(np.tanh),
     torch.abs: absolute,
+    torch.atan: _rising(np.arctan),
+    torch.erf: _rising(erf),
+    torch.sign: lambda a: Interval(np.sign(a.low), np.sign(a.high)),
     torch.minimum: _minimum,
     torch.maximum: _maximum,
 }
@@ -183,13 +207,18 @@ def polynomial(coefficients: np.ndarray, x: Interval) -> Interval:
 
 
 class IntervalPoints:
-    """Points of one coordinate, as formulas see them: an interval, or whatever stands for one."""
+    """Points as formulas see them: an interval per coordinate, or whatever stands for one."""
 
-    def __init__(self, x: Any) -> None:
+    def __init__(self, *x: Any) -> None:
         self.x = x
 
     def __getitem__(self, key: Any) -> Any:
-        return self.x
+        return self.x[key[1]]
 
     def norm(self, dim: int = 1) -> Interval:
-        return absolute(self.x)
+        if len(self.x) == 1:
+            return absolute(self.x[0])
+        total = self.x[0] ** 2
+        for x in self.x[1:]:
+            total = total + x**2
+        return FUNCTIONS[torch.sqrt](Interval(np.maximum(total.low, 0), total.high))

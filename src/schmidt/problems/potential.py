@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -10,6 +11,7 @@ from schmidt.operators.differential import Schrodinger
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.networks import Ansatz
 from schmidt.operators.ritz import FeatureChoice, LineSpace, Space, confining
+from schmidt.operators.ritz.spaces.confining import scalar_field
 from schmidt.operators.ritz.weyl import region
 from schmidt.operators.training import Training
 from schmidt.problems.formula import formula
@@ -25,6 +27,7 @@ def potential(
     modes: int | None = None,
     kinetic: float = 1.0,
     extent: float | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> Problem:
     """The lowest states of −κ∇² + V in R^d for a formula or a function V.
 
@@ -37,10 +40,16 @@ def potential(
         modes: how many states to expect; default 6.
         kinetic: κ.
         extent: about how far from the origin the states reach; default: found by Weyl's law.
+        parameters: numbers that the formula knows by name.
     """
     modes = MODES if modes is None else modes
-    field: Field = formula(source, dim) if isinstance(source, str) else source
-    text = source if isinstance(source, str) else getattr(source, "__name__", "V")
+    if isinstance(source, str):
+        field: Field = formula(source, dim, parameters)
+        text = ", ".join([source, *(f"{k} = {v:g}" for k, v in (parameters or {}).items())])
+    else:
+        if parameters:
+            raise ValueError("parameters belong to a formula; a function has its own")
+        field, text = scalar_field(source, dim), getattr(source, "__name__", "V")
     space = confining(field, dim, modes, kinetic=kinetic, extent=extent)
     if isinstance(space, LineSpace):
         known = space.found

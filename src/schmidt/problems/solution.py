@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -253,6 +254,10 @@ class Solution:
     def gram(self) -> np.ndarray:
         """⟨f_i|f_j⟩ of the shown functions."""
         return gram(self.right_values(), self.sample.x.weight)
+
+    def _repr_html_(self) -> str:
+        """The values with their errors, and what is known of them."""
+        return f"<h4>{html.escape(self.problem.summary)}</h4>" + self.result._repr_html_()
 
     def report(self) -> dict[str, Any]:
         """Everything as plain numbers, for JSON; what both kinds have is called the same."""

@@ -8,13 +8,32 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.linalg import eigh
 from torch import Tensor
 
-from schmidt.operators import Lebesgue, Ritz, Schrodinger, UniformBox, bound_states, eigenfunctions
-from schmidt.operators.measures import Periodic
-from schmidt.operators.ritz import AlarmWarning, BoxSpace, EuclideanSpace, LineSpace, TorusSpace
+from schmidt.operators import (
+    ConvectionDiffusion,
+    Lebesgue,
+    Ritz,
+    Schrodinger,
+    SelfAdjointDifferential,
+    UniformBox,
+    bound_states,
+    eigenfunctions,
+)
+from schmidt.operators.measures import Periodic, Weighted
+from schmidt.operators.ritz import (
+    AlarmWarning,
+    BoxSpace,
+    EuclideanSpace,
+    LineSpace,
+    TorusSpace,
+    count_below,
+)
 from schmidt.operators.ritz.index import at_most_below
 from schmidt.problems.formula import formula
+
+BRIEF = {"budget": 2.0, "progress": False}
 
 
 def solve(text: str, modes: int, **settings: float) -> Ritz:
@@ -212,3 +231,150 @@ def test_a_known_factor_may_have_one_axis(dim: int) -> None:
     form = Schrodinger(lambda x: x.pow(2).sum(1), space.measure())
     found = eigenfunctions(form, 1, space, budget=0.3, progress=False)
     assert found.energies[0] == pytest.approx(dim, abs=1e-8)
+
+
+def test_small_elements_keep_their_second_derivatives() -> None:
+    """log|x| is rough at the origin on every scale; a well with jumps has elements beside them."""
+    found = solve("log(abs(x))", 3)
+    np.testing.assert_allclose(found.energies, [-0.5298378, 1.0443323, 1.4580896], atol=1e-6)
+    assert found.radius.max() < 2e-3
+    assert found.certificate.alarms == ()
+    well = solve("-100*(abs(x) < 1)", 7)
+    assert well.radius.max() < 1e-6
+    assert well.certificate.met
+
+
+@pytest.mark.parametrize(("centre", "dim"), [((3.0, 0.0, 0.0), 3), ((1.0, -2.0), 2)])
+def test_a_coulomb_centre_may_lie_anywhere(centre: tuple[float, ...], dim: int) -> None:
+    """−2/|x − c| in space and −1/|x − c| in the plane: −1."""
+    charge = dim - 1
+
+    def attraction(x: Tensor) -> Tensor:
+        return -charge / (x - torch.tensor(centre).to(x)).norm(dim=1)
+
+    found = bound_states(attraction, dim, 1, **BRIEF)  # type: ignore[arg-type]
+    assert abs(found.energies[0] + 1) < min(1e-6, float(found.radius[0]))
+    assert found.certificate.alarms == ()
+
+
+HELIUM = "-2/sqrt(x1^2+x2^2+x3^2) - 2/sqrt(x4^2+x5^2+x6^2) + 1/sqrt((x1-x4)^2+(x2-x5)^2+(x3-x6)^2)"
+
+
+@pytest.mark.parametrize(
+    ("text", "dim", "modes", "message"),
+    [
+        (HELIUM, 6, 1, "knows one such centre"),
+        ("-1/sqrt((x-1)^2+y^2)-1/sqrt((x+1)^2+y^2)", 2, 1, "knows one such centre"),
+        ("-0.5*exp(-r^2)", 2, 1, "the well is weak"),
+        ("-0.5*exp(-r^2)", 3, 1, "the well is weak"),
+        ("-x^4-y^4", 2, 1, "unbounded below"),
+        ("0*x", 2, 1, "spectrum is continuous"),
+        ("-20*exp(-(x-3000)^2-y^2)", 2, 1, "far from the origin"),
+        ("-30/cosh(r)^2", 2, 40, "room for about"),
+    ],
+)
+def test_refusals_in_space_name_their_situation(
+    text: str, dim: int, modes: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        bound_states(formula(text, dim), dim, modes, **BRIEF)  # type: ignore[arg-type]
+
+
+RADIAL = {
+    ("-1/sqrt(r^2+1)", 2): [-0.327738118, -0.114079],
+    ("-8*exp(-r^2)", 2): [-3.387502335],
+    ("-30/cosh(r)^2", 3): [-16.0, -10.39],
+}
+
+
+@pytest.mark.filterwarnings("ignore::schmidt.operators.ritz.AlarmWarning")
+@pytest.mark.parametrize(("text", "dim"), RADIAL)
+def test_tails_in_space_are_covered(text: str, dim: int) -> None:
+    exact = RADIAL[text, dim][0]
+    found = bound_states(formula(text, dim), dim, 1, **BRIEF)  # type: ignore[arg-type]
+    assert abs(found.energies[0] - exact) <= found.radius[0] + 1e-8
+    assert not found.certificate.met
+
+
+@pytest.mark.filterwarnings("ignore::schmidt.operators.ritz.AlarmWarning")
+def test_a_strong_drift_on_a_box_is_told() -> None:
+    """f″ + 100 f′ on [0, 1]: −2500 − π²n²; condition numbers of e^50."""
+    form = ConvectionDiffusion(Lebesgue(UniformBox(0, 1, 1)), lambda x: 100 + 0 * x)
+    found = eigenfunctions(form, 1, BoxSpace(1), **BRIEF)  # type: ignore[arg-type]
+    right = abs(found.values[0] + 2500 + math.pi**2) < 1
+    assert right or found.certificate.alarms
+    assert not found.certificate.met
+
+
+def test_self_adjoint_operators_of_the_docs_are_solved() -> None:
+    """−((1 + x) f′)′ + f on [0, 1] = λ(1 + x)f, against 200 Legendre polynomials."""
+    plain = Lebesgue(UniformBox(0, 1, 1))
+
+    def density(x: Tensor) -> Tensor:
+        return 1 + x[:, 0]
+
+    form = SelfAdjointDifferential(
+        Weighted(plain, density), diffusion=density, potential=lambda x: 1 + 0 * x[:, 0]
+    )
+    space = BoxSpace(1, density=density)
+    found = eigenfunctions(form, 2, space, **BRIEF)  # type: ignore[arg-type]
+    n = np.arange(1, 60)
+    t, w = np.polynomial.legendre.leggauss(200)
+    t, w = (1 + t) / 2, w / 2
+    s, c = np.sin(np.pi * np.outer(n, t)), np.pi * n[:, None] * np.cos(np.pi * np.outer(n, t))
+    stiff = (c * (1 + t) * w) @ c.T + (s * w) @ s.T
+    exact = eigh(stiff, (s * (1 + t) * w) @ s.T, eigvals_only=True)[:2]
+    np.testing.assert_allclose(found.energies, exact, atol=1e-6)
+    assert (np.abs(found.energies - exact) <= found.radius + 1e-7).all()
+
+
+@pytest.mark.filterwarnings("ignore::schmidt.operators.ritz.AlarmWarning")
+@pytest.mark.parametrize(
+    ("diffusion", "space", "told"),
+    [
+        (lambda x: 1 + (x[:, 0] > 0.37), BoxSpace(1), True),
+        (lambda x: 1 + (x[:, 0] - 0.37).abs(), BoxSpace(1), False),
+        (lambda x: 1 + x[:, 0], TorusSpace(1), True),
+    ],
+)
+def test_a_diffusion_that_jumps_is_told(
+    diffusion: Callable[[Tensor], Tensor], space: BoxSpace | TorusSpace, told: bool
+) -> None:
+    form = SelfAdjointDifferential(Lebesgue(UniformBox(0, 1, 1)), diffusion=diffusion)
+    found = eigenfunctions(form, 1, space, budget=0.3, progress=False)
+    assert any("diffusion has jumps" in a for a in found.certificate.alarms) is told
+    assert not found.certificate.met
+
+
+def test_errors_are_measured_where_t_is_self_adjoint() -> None:
+    weighted = Weighted(Lebesgue(UniformBox(0, 1, 1)), lambda x: 1 + x[:, 0])
+    with pytest.raises(ValueError, match="give the space density"):
+        eigenfunctions(SelfAdjointDifferential(weighted), 1, BoxSpace(1), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "energy", "count", "proven"),
+    [
+        ("-30/cosh(x)^2", -0.5, 5, True),
+        ("-30/cosh(x)^2", None, 5, False),
+        ("min(x^2,(x-300)^2-3)", 5.9, 7, True),
+        ("-100*(abs(x)<1)", -1.0, 7, True),
+        ("x^2", -1.0, 0, True),
+        ("3", None, 0, False),
+        ("x^2", 3.0, 1, False),  # a level at E counts neither way
+    ],
+)
+def test_levels_are_counted_by_themselves(
+    text: str, energy: float | None, count: int, proven: bool
+) -> None:
+    found = count_below(formula(text, 1), energy)
+    assert int(found) == count
+    assert found.certificate.met is proven
+    assert count in found.certificate["count"]
+
+
+def test_no_number_of_levels_lies_in_a_continuum() -> None:
+    with pytest.raises(ValueError, match="continuous from 0 on"):
+        count_below(formula("-exp(-x^2)", 1), 1.0)
+    with pytest.raises(ValueError, match="give an energy"):
+        count_below(formula("x^2", 1))

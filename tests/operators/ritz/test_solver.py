@@ -236,7 +236,9 @@ def test_no_value_in_a_gap_of_the_spectrum() -> None:
 
 MEASURE = Lebesgue(Gaussian(1.0, 1))
 PLAIN = Schrodinger(square, MEASURE)
-DIVERGENCE = SelfAdjointDifferential(MEASURE)
+DIVERGENCE = SelfAdjointDifferential(
+    MEASURE, diffusion=lambda x: torch.eye(1).to(x).expand(len(x), 1, 1)
+)
 KERNEL = Kernel(lambda y, x: torch.exp(-((y - x.T) ** 2)), Distribution(Gaussian(1.0, 1)))
 LINE = EuclideanSpace(1)
 BAD: dict[str, tuple[Callable[[], Any], str]] = {

@@ -181,5 +181,5 @@ def test_a_well_that_leaks() -> None:
     assert found.leaks
     assert found.energy == pytest.approx(oscillator_energy(2, 10), rel=0.02)
     assert not region(square, 2, 10).leaks
-    with pytest.raises(ValueError, match="does not end"):
+    with pytest.raises(ValueError, match="falls without end"):
         region(lambda x: -square(x), 2, 1)

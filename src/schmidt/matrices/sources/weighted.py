@@ -44,7 +44,7 @@ def positive(given: Any, name: str, size: int | None = None) -> Tensor | None:
     return w
 
 
-class Weighted(Centred):
+class WeightedSource(Centred):
     """diag(r) (A − 1 μᵀ) diag(c) as its products; A is any other source.
 
     Args:
@@ -88,17 +88,17 @@ class Weighted(Centred):
     def entries(self) -> Any:
         return None
 
-    def around(self, source: Source) -> Weighted:
-        return Weighted(source, *self._all, self.norm2)
+    def around(self, source: Source) -> WeightedSource:
+        return WeightedSource(source, *self._all, self.norm2)
 
     def wide(self) -> Source:
         return self.around(self.source.wide())
 
-    def scaled(self, factor: float) -> Weighted:
+    def scaled(self, factor: float) -> WeightedSource:
         """The same in units that are ``factor`` times as large."""
         mean, rows, columns = self._all
         norm2 = None if self.norm2 is None else self.norm2 / factor / factor
-        return Weighted(self.source.scaled(factor), mean / factor, rows, columns, norm2)
+        return WeightedSource(self.source.scaled(factor), mean / factor, rows, columns, norm2)
 
 
 def weighted(
@@ -131,7 +131,7 @@ def weighted(
     if source.norm2 is not None:
         energies = _energies(_whole(source), mean * source.unit, w) / source.unit**2
         norm2 = float((energies * c.square()).sum())
-    return Weighted(source, mean, r, c, norm2)
+    return WeightedSource(source, mean, r, c, norm2)
 
 
 class WeightedRows:
@@ -173,7 +173,7 @@ class WeightedRows:
             local = mean / source.unit
             energies = _energies(iter([(slice(0, None), source)]), mean, r.square())
             norm2 = float((energies * c.square()).sum()) / source.unit**2
-            yield Weighted(source, local, r, c, norm2)
+            yield WeightedSource(source, local, r, c, norm2)
 
     def _parts(self) -> Iterator[tuple[slice, Source]]:
         return (pair for _, pair in self._both())

@@ -1,6 +1,7 @@
 """The Ritz solver: features, a well-conditioned basis, least squares, and an honest error."""
 
 from schmidt.operators.ritz.collocation import relative_scale
+from schmidt.operators.ritz.count import Count, count_below
 from schmidt.operators.ritz.in_span import InSpan, galerkin
 from schmidt.operators.ritz.result import AlarmWarning, Ritz
 from schmidt.operators.ritz.solver import bound_states, eigenfunctions
@@ -21,6 +22,7 @@ __all__ = [
     "AlarmWarning",
     "BoxSpace",
     "CoulombSpace",
+    "Count",
     "EuclideanSpace",
     "FeatureChoice",
     "InSpan",
@@ -33,6 +35,7 @@ __all__ = [
     "TrunkTraining",
     "bound_states",
     "confining",
+    "count_below",
     "eigenfunctions",
     "galerkin",
     "relative_scale",

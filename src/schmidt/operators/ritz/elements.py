@@ -36,6 +36,23 @@ class LineError(ValueError):
     """Too few bound states on the line, or no finite potential."""
 
 
+class FewStatesError(LineError):
+    """Fewer bound states than were asked for.
+
+    Attributes:
+        bound: how many there are.
+        edge: where the continuous spectrum begins.
+    """
+
+    def __init__(self, bound: int, modes: int, edge: float) -> None:
+        self.bound, self.edge = bound, edge
+        states = "1 bound state" if bound == 1 else f"{bound} bound states"
+        super().__init__(
+            f"the potential holds {states} below {edge:.6g}, where its continuous spectrum begins, "
+            f"and fewer than {modes} bound states that can be told from it: ask for at most {bound}"
+        )
+
+
 class EndlessLineError(LineError):
     """V has no lowest value: it falls without end."""
 

@@ -24,6 +24,7 @@ from schmidt.operators.ritz.elements import (
     WIDE,
     Elements,
     EndlessLineError,
+    FewStatesError,
     LineError,
     Look,
     Potential,
@@ -60,7 +61,9 @@ def _basis() -> np.ndarray:
         bubble = (1 - t**2) ** 2 * eval_jacobi(k, 4, 4, t)
         rows.append(bubble / math.sqrt(w @ bubble**2))
     vander = legendre.legvander(t, DEGREE)
-    return np.stack(rows) * w @ vander * (np.arange(DEGREE + 1) + 0.5)
+    found = np.stack(rows) * w @ vander * (np.arange(DEGREE + 1) + 0.5)
+    # rounding here is large in second derivatives on small elements: zeros are zeros
+    return np.where(np.abs(found) > 1e-13, found, 0.0)
 
 
 @cache
@@ -177,7 +180,7 @@ def lowest(
     top = max(top, last) if not math.isfinite(edge) else min(max(top, last), edge)
     elements, breaks = mesh(potential, seen, top, reach, kinetic, [])
     if len(bound) < modes:
-        raise LineError(_few(len(bound), modes, edge))
+        raise FewStatesError(len(bound), modes, edge)
     asked = min(modes + extra, len(bound))
     first, width = float(bound[0]), float(bound[asked - 1] - bound[0])
     after = float(energies[asked]) if asked < len(energies) else edge
@@ -186,7 +189,7 @@ def lowest(
     found, functions = _solve(potential, elements, asked, kinetic, first, width)
     keep = int((found < edge).sum())
     if keep < modes:
-        raise LineError(_few(keep, modes, edge))
+        raise FewStatesError(keep, modes, edge)
     every = keep if keep < modes + extra else None
     return States(
         found[:keep],
@@ -215,14 +218,6 @@ def _none(seen: Look) -> LineError:
     return LineError(
         "the potential has no well below its value at infinity: its spectrum is continuous and it "
         "has no bound states"
-    )
-
-
-def _few(bound: int, modes: int, edge: float) -> str:
-    states = "1 bound state" if bound == 1 else f"{bound} bound states"
-    return (
-        f"the potential holds {states} below {edge:.6g}, where its continuous spectrum begins, and "
-        f"fewer than {modes} bound states that can be told from it: ask for at most {bound}"
     )
 
 
@@ -309,7 +304,8 @@ def _solve(
     root = scipy.sparse.diags(scale)
     big_k, big_m = (root @ a @ root for a in (big_k, big_m))
     modes = min(modes, size - 2)
-    energies, vectors = _pencil(big_k.tocsc(), big_m.tocsc(), modes, first, width)
+    floor = float(v.min())  # no level of the elements lies below
+    energies, vectors = _pencil(big_k.tocsc(), big_m.tocsc(), modes, first, width, floor)
     vectors = scale[:, None] * vectors
     local = np.where(dof[..., None] >= 0, vectors[np.maximum(dof, 0)], 0.0) * factor[..., None]
     return energies, np.einsum("nim,ij->njm", local, basis)
@@ -321,16 +317,18 @@ def _pencil(
     modes: int,
     first: float,
     width: float,
+    floor: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The lowest ``modes`` pairs, with a count of pivots that says none was missed."""
     if k.shape[0] < 300:
         found, vectors = scipy.linalg.eigh(k.toarray(), m.toarray())
         return found[:modes], vectors[:, :modes]
     step = 0.2 * max(width, 1e-6 * abs(first))
-    shift = first - step
-    while below(k, m, shift):
+    lowest = floor - 1e-3 * abs(first - floor) - 1e-9 * abs(floor)
+    shift = max(first - step, lowest)
+    while shift > lowest and below(k, m, shift):
         step *= 4
-        shift -= step
+        shift = max(shift - step, lowest)
     count = modes
     start = np.random.default_rng(0).standard_normal(k.shape[0])
     for _ in range(4):
@@ -356,8 +354,11 @@ def _pencil(
 
 def below(k: scipy.sparse.csc_matrix, m: scipy.sparse.csc_matrix, energy: float) -> int:
     """The number of eigenvalues of the pencil below an energy, by Sylvester's law of inertia."""
+    matrix = k - energy * m
+    # a congruence keeps the inertia, and pivots of one size
+    scale = scipy.sparse.diags(1 / np.sqrt(np.abs(matrix.diagonal()).clip(1e-300)))
     factors = scipy.sparse.linalg.splu(
-        (k - energy * m).tocsc(),
+        (scale @ matrix @ scale).tocsc(),
         permc_spec="MMD_AT_PLUS_A",
         diag_pivot_thresh=0.0,
         options={"SymmetricMode": True},

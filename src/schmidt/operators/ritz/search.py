@@ -139,7 +139,7 @@ def cusps(form: Form, space: Space, features: Function) -> Tensor | None:
     centres = space.singularities()
     if not len(centres):
         return None
-    small = 1e-7 * float(space.rule(64).x.norm(dim=1).median())
+    small = 1e-7 * float((space.rule(64).x - centres.mean(0)).norm(dim=1).median())
     u = torch.randn(16, space.dim, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     u = torch.nn.functional.normalize(u, dim=1) * small
     rows = []

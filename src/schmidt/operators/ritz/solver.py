@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from schmidt.operators.differential import Schrodinger
+from schmidt.operators.differential import Schrodinger, SelfAdjointDifferential
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Function
 from schmidt.operators.measures.measure import Field
 from schmidt.operators.ritz import line
-from schmidt.operators.ritz.certify import Evidence, bounds, certify, jumps
+from schmidt.operators.ritz.breaks import breaks, jumps, parts, require_weight
+from schmidt.operators.ritz.certify import Evidence, bounds, certify
 from schmidt.operators.ritz.collocation import (
     by_level,
     collocate,
@@ -173,6 +174,7 @@ def eigenfunctions(
     if features is not None:
         alarms += jumps(features, mix[:, :modes], search.held_out)
         alarms += space.violations(features, mix[:, :modes])
+    alarms += breaks(form, space, search.held_out)
     index = indexed(form, space, evidence)
     certificate = evidence.certificate(
         f"the {modes} leading eigenvalues",
@@ -264,9 +266,9 @@ def indexed(form: Form, space: Space, evidence: Evidence) -> Index:
     """
     if form.self_adjoint is not True:
         return Index(NOWHERE)
-    base = _parts(form)[0]
+    base = parts(form)[0]
     whole = isinstance(space, EuclideanSpace) and space.density is None
-    single = len(_parts(form)) == 1 and isinstance(base, Schrodinger)
+    single = len(parts(form)) == 1 and isinstance(base, Schrodinger)
     if single and space.dim > 1 and isinstance(space, EuclideanSpace | CoulombSpace):
         assert isinstance(base, Schrodinger)
         if space.density is None:
@@ -379,12 +381,12 @@ def bound_states(
 
 
 def _space_of(form: Form, modes: int) -> Space:
-    parts = _parts(form)
-    base = parts[0]
+    pieces = parts(form)
+    base = pieces[0]
     from schmidt.operators.measures import Lebesgue, UniformBox
 
     measure = getattr(base, "measure", None)
-    if len(parts) > 1 or not isinstance(base, Schrodinger) or not isinstance(measure, Lebesgue):
+    if len(pieces) > 1 or not isinstance(base, Schrodinger) or not isinstance(measure, Lebesgue):
         raise ValueError(
             "say where the functions live, e.g. space=EuclideanSpace(2, reach=4): only for a "
             "Schrödinger operator on R^d can it be found from the operator"
@@ -395,21 +397,17 @@ def _space_of(form: Form, modes: int) -> Space:
 
 
 def _require_action(form: Form, space: Space) -> None:
-    for part in _parts(form):
+    for part in parts(form):
         if type(part).action is Form.action or not part.additive:
             raise ValueError(
                 f"{type(part).__name__} has no pointwise action, which residuals need; give it "
                 "one, or use schmidt.operators.ritz.galerkin, which needs ⟨g|Tf⟩ only"
             )
+        if isinstance(part, SelfAdjointDifferential):
+            require_weight(part, space)
         dim = getattr(getattr(part, "measure", None), "dim", space.dim)
         if dim != space.dim:
             raise ValueError(f"the form lives in {dim} dimensions, the space in {space.dim}")
-
-
-def _parts(form: Form) -> list[Form]:
-    """The forms that sums, multiples and shifts are made of."""
-    inner = [getattr(form, name) for name in ("base", "second") if hasattr(form, name)]
-    return [p for part in inner for p in _parts(part)] if inner else [form]
 
 
 def _reporter(update: Callable[[int, str], None], search: Search) -> Callable[[Trial], None]:

@@ -87,26 +87,72 @@ def region(
         return _region(potential, dim, count, kinetic, extent)
     except EndlessError:
         if extent is not None:
-            raise
+            raise EndlessError(_few(potential, dim, count, kinetic, extent)) from None
     for within in 10.0 ** np.arange(DECADES, -DECADES, -BALLS):
         with contextlib.suppress(EndlessError):
             found = _region(potential, dim, count, kinetic, float(within))
             return replace(found, leaks=True)
-    raise EndlessError(count)
+    raise EndlessError(_few(potential, dim, count, kinetic, extent))
 
 
 class EndlessError(ValueError):
-    """The classical region does not end."""
+    """The classical region does not end; the message says in which of five situations that is."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__(
-            f"the potential seems to hold fewer than {count} bound states: the classical region of "
-            "so many does not end. Ask for fewer modes, or say where they live with extent="
+
+def _few(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
+    states = "1 bound state" if count == 1 else f"{count} bound states"
+    why = _situation(potential, dim, count, kinetic, extent)
+    return f"the potential seems to hold fewer than {states}: {why}"
+
+
+def _situation(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
+    """Why there are no, or not so many, states, by a look at V on all scales."""
+    x, weight = all_scales(dim, extent)
+    v = evaluate(potential, x, "the potential").double()
+    r = x.norm(dim=1)
+    far = v[r > 0.5 * r.max()]
+    finite = v[v.isfinite()]
+    if not len(finite):
+        return "it is not finite anywhere near the origin"
+    low, edge = float(finite.min()), float(far.nan_to_num(math.inf).min()) + 0.0
+    size = max(1.0, float(finite.abs().median()))
+    middle = v[(r > 0.02 * r.max()) & (r < 0.1 * r.max())].nan_to_num(math.inf)
+    if edge < float(middle.min()) - 1e-6 * size:
+        return (
+            "it falls without end, is unbounded below and has no bound states. "
+            "States that leak out of a well can be had with extent="
         )
+    if not low < edge - 1e-12 * size:
+        return (
+            "no well is seen below its value at infinity: the spectrum is continuous, "
+            "or the well is narrow and far from the origin. Move the origin into it (x → x + c)"
+        )
+    room = float(_states(v, weight, dim, kinetic, edge))
+    if room > 0.5:
+        most = max(1, round(room))
+        return (
+            f"it has room for about {most} below {edge:.6g}, where its "
+            f"continuous spectrum begins, by Weyl's law, and not for {count}: ask for fewer modes"
+        )
+    weak = (
+        "has one state, exponentially near to it," if dim == 2 else "may have no bound state at all"
+    )
+    return (
+        f"the well is weak: Weyl's law has room for {room:.2g} states below {edge:.6g}, where the "
+        f"continuous spectrum begins; in {dim} dimensions such a well {weak} and what there is "
+        "cannot be told from the continuum here"
+    )
+
+
+def _states(v: Tensor, weight: Tensor, dim: int, kinetic: float, energy: float) -> float:
+    """N(E) by Weyl's law."""
+    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
+    factor = ball / (2 * math.pi) ** dim / kinetic ** (dim / 2)
+    return factor * float(weight @ _room(energy, v).pow(dim / 2))
 
 
 def _region(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> Region:
-    x, weight = _all_scales(dim, extent)
+    x, weight = all_scales(dim, extent)
     found = None
     for round_ in range(ROUNDS):
         v = evaluate(potential, x, "the potential").double()
@@ -120,7 +166,7 @@ def _region(potential: Field, dim: int, count: int, kinetic: float, extent: floa
         reach = float((x.norm(dim=1) * inside).max())
         endless = round_ == 0 and reach > 0.5 * float(x.norm(dim=1).max())
         if not bool(inside.any()) or endless:
-            raise EndlessError(count)
+            raise EndlessError("the classical region does not end")
         centre = density @ x
         spread = (x - centre).T @ (density[:, None] * (x - centre))
         momentum = float(density @ room) / kinetic / (dim + 2)
@@ -133,7 +179,7 @@ def _region(potential: Field, dim: int, count: int, kinetic: float, extent: floa
     return Region(*found, charge=_charge(potential, dim, found[4]))
 
 
-def _all_scales(dim: int, extent: float | None) -> tuple[Tensor, Tensor]:
+def all_scales(dim: int, extent: float | None) -> tuple[Tensor, Tensor]:
     """Points and dx-weights on all scales: log-spaced radii times Sobol directions."""
     low, high = (
         (-DECADES, DECADES) if extent is None else (math.log10(extent) - 6, math.log10(3 * extent))
@@ -182,11 +228,9 @@ def _room(energy: float, v: Tensor) -> Tensor:
 
 def _energy(v: Tensor, weight: Tensor, dim: int, count: int, kinetic: float) -> float:
     """E with N(E) = count."""
-    ball = math.pi ** (dim / 2) / math.gamma(dim / 2 + 1)
-    factor = ball / (2 * math.pi) ** dim / kinetic ** (dim / 2)
 
     def states(energy: float) -> float:
-        return factor * float(weight @ _room(energy, v).pow(dim / 2))
+        return _states(v, weight, dim, kinetic, energy)
 
     # first among the values that occur: potentials may span hundreds of decades
     levels = v[v.isfinite()].sort().values

@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from schmidt.operators.measures import Points
-from schmidt.operators.measures.measure import Field
+from schmidt.operators.measures.measure import Field, evaluate
 from schmidt.operators.ritz import line
 from schmidt.operators.ritz.elements import EndlessLineError
 from schmidt.operators.ritz.spaces.euclidean import CoulombSpace, EuclideanSpace
 from schmidt.operators.ritz.spaces.space import Space
-from schmidt.operators.ritz.weyl import EndlessError, region
+from schmidt.operators.ritz.weyl import EndlessError, all_scales, region
 
 NODES = 2 * line.DEGREE
 WALL = 1e150
+POLES = 12
+"""Low points from which V is followed downwards."""
 
 
 def confining(
@@ -53,11 +55,14 @@ def confining(
                 found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
             except EndlessError:
                 raise endless from None
+        centre = torch.zeros(1, dtype=torch.float64)
     else:
-        found = region(potential, dim, modes, kinetic=kinetic, extent=extent)
+        centre = coulomb_centre(potential, dim, extent)
+        around = _moved(potential, centre) if bool(centre.any()) else potential
+        found = region(around, dim, modes, kinetic=kinetic, extent=extent)
     space: Space
     if found.charge and dim > 1:
-        space = CoulombSpace(dim, found.radius, charge=found.charge / kinetic)
+        space = CoulombSpace(dim, found.radius, charge=found.charge / kinetic, centre=centre)
     else:
         space = EuclideanSpace.of(found)
     if found.leaks:
@@ -67,6 +72,68 @@ def confining(
             "energies have a width",
         )
     return space
+
+
+def _moved(potential: Field, centre: Tensor) -> Field:
+    return lambda x: potential(x + centre.to(x))
+
+
+def coulomb_centre(potential: Field, dim: int, extent: float | None) -> Tensor:
+    """The point, away from the origin, towards which V falls without end; (d,), zero if none does.
+
+    Raises:
+        ValueError: V falls without end at several points, or on a whole line or surface: no space
+            of this solver has functions for that.
+    """
+    here = torch.zeros(dim, dtype=torch.float64)
+    x = all_scales(dim, extent)[0]
+    v = evaluate(potential, x, "the potential").double()
+    v = v.nan_to_num(math.inf, posinf=math.inf, neginf=-math.inf)
+    typical = v[v.isfinite()].abs().median() if bool(v.isfinite().any()) else v.new_ones(())
+    poles: list[Tensor] = []
+    for start in x[v.argsort()[:POLES]]:
+        pole = _pole(potential, start, float(typical))
+        if pole is not None and all(
+            (pole - known).norm() > 1e-6 * (1 + pole.norm()) for known in poles
+        ):
+            poles.append(pole)
+    away = [pole for pole in poles if float(pole.norm()) > 1e-6 * float(x.norm(dim=1).median())]
+    if not away:
+        return here
+    if len(poles) > 1:
+        raise ValueError(
+            "the potential falls without end at several points, or along lines or surfaces: the "
+            "Ritz solver knows one such centre. Several nuclei, or electrons that each meet a "
+            "nucleus, want a method made for them"
+        )
+    return away[0]
+
+
+def _pole(potential: Field, start: Tensor, typical: float) -> Tensor | None:
+    """Where V falls without end near a point: by a search that halves its step."""
+    dim = len(start)
+    step = 0.3 * float(start.norm()) + 1e-3
+    best, lowest = start, float(evaluate(potential, start[None], "the potential"))
+    generator = torch.Generator().manual_seed(2)
+    deep = []
+    while step > 1e-11 * (1 + float(best.norm())):
+        for _ in range(3):
+            u = torch.randn(24, dim, generator=generator, dtype=torch.float64)
+            near = best + step * u / math.sqrt(dim)
+            v = (
+                evaluate(potential, near, "the potential")
+                .double()
+                .nan_to_num(math.inf, neginf=-1e300)
+            )
+            i = int(v.argmin())
+            if float(v[i]) < lowest:
+                best, lowest = near[i], float(v[i])
+        deep.append(lowest)
+        step /= 2
+    if not (len(deep) > 16 and lowest < -1e4 * (1 + typical) and deep[-1] < 8 * min(deep[-9], 0.0)):
+        return None
+    rounded = torch.round(best, decimals=8)
+    return rounded if float((rounded - best).norm()) < 1e-7 * (1 + float(best.norm())) else best
 
 
 class LineSpace(EuclideanSpace):

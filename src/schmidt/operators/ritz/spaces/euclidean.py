@@ -225,20 +225,29 @@ def _geometric_mean(a: Tensor, b: Tensor) -> Tensor:
 
 
 class CoulombSpace(Space):
-    """Bound states around a Coulomb singularity −Z/|x| at the origin, d ≥ 2.
+    """Bound states around a Coulomb singularity −Z/|x − centre|, d ≥ 2.
 
-    Features may have a cusp at the origin; that of the solutions is imposed.
+    Features may have a cusp at the centre; that of the solutions is imposed.
 
     Args:
         dim: d.
         radius: classical radius of the outermost state.
         charge: Z over the kinetic factor: the innermost state decays like e^{−Zr/(d−1)}.
+        centre: number or (d,).
     """
 
     ladders: tuple[tuple[str, float], ...] = (("scale", 1.8), ("gain", 1.6), ("decay", 1.5))
 
-    def __init__(self, dim: int, radius: float, charge: float = 1.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        radius: float,
+        charge: float = 1.0,
+        *,
+        centre: float | Sequence[float] | Tensor = 0.0,
+    ) -> None:
         super().__init__(dim)
+        self.centre = vector(centre, dim, "the centre")
         if dim < 2 or not radius > 0:
             raise ValueError(f"need dim ≥ 2 and a positive radius, got {dim} and {radius}")
         self.radius, self.charge = float(radius), abs(float(charge))
@@ -252,23 +261,31 @@ class CoulombSpace(Space):
 
     def inputs(self, choice: FeatureChoice) -> JetModule:
         outer = choice.scale * self.radius
-        return BoundedInputs(self.dim, [outer / 3, 4 * outer / 3], cusp=True)
+        return self._centred(BoundedInputs(self.dim, [outer / 3, 4 * outer / 3], cusp=True))
+
+    def _centred(self, module: JetModule) -> JetModule:
+        if not bool(self.centre.any()):
+            return module
+        return Frame(module, self.centre, torch.eye(self.dim, dtype=torch.float64))
 
     def envelopes(self, choice: FeatureChoice) -> JetModule:
         low = 4 / self.radius
         high = max(0.8 * self.charge / (self.dim - 1), 4 * low)
         rates = torch.logspace(math.log10(low), math.log10(high), choice.envelopes)
-        return ExponentialEnvelope(choice.decay * rates, learn=False)
+        return self._centred(ExponentialEnvelope(choice.decay * rates, learn=False))
 
     def proposal(self) -> Proposal:
-        return Radial(self.dim, scale=self.radius / 16, outer=2.5 * self.radius)
+        around = Radial(self.dim, scale=self.radius / 16, outer=2.5 * self.radius)
+        if not bool(self.centre.any()):
+            return around
+        return Affine(around, self.centre, torch.eye(self.dim, dtype=torch.float64))
 
     def per_axis(self, n: int) -> int:
         angles = {2: 0.4, 3: 0.25 * 0.5}.get(self.dim, 1.0)
         return max(8, round((n / angles) ** (1 / self.dim)))
 
     def singularities(self) -> Tensor:
-        return torch.zeros(1, self.dim, dtype=torch.float64)
+        return self.centre[None]
 
 
 WIDER = 1.5

@@ -80,7 +80,7 @@ def test_a_low_target_stops_the_search() -> None:
 def test_the_budget_is_kept(dim: int) -> None:
     """Up to the first trial, which has to be made."""
     result = eigenfunctions(
-        form(dim), 3, confining(square, dim, 3), rtol=1e-16, budget=1.5, progress=False
+        form(dim), 3, confining(square, dim, 3), tol=1e-16, budget=1.5, progress=False
     )
     first, *others = [t.work for t in result.trials]
     assert first + sum(others) <= max(1.5, first)

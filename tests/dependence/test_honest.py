@@ -131,6 +131,8 @@ def test_cells_of_a_table_are_its_rows() -> None:
     assert "known exactly" in str(law.certificate_)
     found = CDK(3, hidden=(16,), steps=50, **QUIET).fit(eye[i], eye[j], sample_weight=count)
     assert abs(found.singular_values_[0] - EXACT[0]) < 0.1
+    same = CDK(3, hidden=(16,), steps=50, **QUIET).fit(eye[rows[0]], eye[rows[1]])
+    np.testing.assert_allclose(same.singular_values_, found.singular_values_, atol=0.1)
 
 
 def test_copies_and_groups_do_not_judge_each_other(rng: np.random.Generator) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 import torch
 
 from schmidt.matrices.completeness import Deflation, Proof, _Goal, _rest, establish
@@ -186,3 +187,19 @@ def test_what_is_left_of_the_energy_counts_its_rounding() -> None:
     assert _rest(source, deflation([9.0, 4.0, 1.5], np.zeros(3))) == pytest.approx(2e-3 * 14**0.5)
     source.norm2 = None
     assert _rest(source, way) == np.inf
+
+
+def test_by_count_what_is_missed_is_missed_and_nothing_else() -> None:
+    """A chain, whose singular values can be counted: all of them, and without the second."""
+    n = 90
+    A = scipy.sparse.diags_array([np.full(n, 2.0), -np.ones(n - 1)], offsets=[0, -1]).tocsr()
+    s = np.linalg.svd(A.toarray(), compute_uv=False)
+    whole = prove(A, replace(triplets(A.toarray(), [0, 1, 2, 3]), products=40), 3)
+    assert whole.way == "inertia"
+    assert whole.missed is None
+    assert (whole.highs[:3] >= s[:3]).all()
+    np.testing.assert_allclose(whole.highs[:3], s[:3], rtol=1e-6)
+    assert whole.highs[3] >= s[3]
+    lame = prove(A, replace(triplets(A.toarray(), [0, 2, 3]), products=40), 2)
+    assert lame.missed is not None
+    assert lame.missed.shape[1] == 1

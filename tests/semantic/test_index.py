@@ -305,3 +305,57 @@ def test_it_can_be_pickled_and_saved_with_numpys_numbers_and_names(two_topics, t
     ):
         assert again.search("w01 w02", n=50) == hits
         assert again.add(["w01"]).names_[-1] == 200
+
+
+def test_documents_are_removed_and_replaced_and_nothing_else_changes(two_topics, tmp_path):
+    index = SemanticIndex(6).fit(two_topics)
+    query = "w01 w02 w40"
+    before = index.scores([query])[0]
+    words = SemanticIndex(6, lexical=1).fit(two_topics)
+    index.remove([3, 150])
+    assert len(index.names_) == len(index.document_vectors_) == 198
+    assert {h.name for h in index.search(query, n=500)} == {
+        i for i in np.flatnonzero(before > 0) if i not in (3, 150)
+    }
+    assert index.add(["w01"]).names_[-1] == 200
+    index.remove([200]).update([two_topics[3], two_topics[150]], [7, 8])
+    kept = [i for i in range(200) if i not in (3, 150)]
+    swapped = [two_topics[{7: 3, 8: 150}.get(i, i)] for i in kept]
+    np.testing.assert_allclose(index.document_vectors_, index.transform(swapped), atol=1e-6)
+    at = index.names_.index(7)
+    words.remove([3, 150])
+    for i in (at, at + 1):
+        assert index.search(swapped[i], n=1)[0].position == i
+    again = SemanticIndex.load(index.save(tmp_path / "i.safetensors"))
+    assert again.search(query, n=50) == index.search(query, n=50)
+    for call, message in (
+        (lambda: index.remove([3]), "not in the index: 3"),
+        (lambda: index.remove("abc"), "as a list"),
+        (lambda: index.remove(list(index.names_)), "all of them"),
+        (lambda: index.update(["a"], [7, 8]), "2 names for 1"),
+        (lambda: index.update(["a", "b"], [7, 7]), "different"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert len(index.names_) == 198
+
+
+@pytest.mark.parametrize("lexical", [0, 0.5, 1])
+def test_more_like_one_is_of_its_kind_and_a_filter_only_leaves_out(two_topics, lexical):
+    index = SemanticIndex(4, lexical=lexical).fit(two_topics)
+    found = index.more_like(7, n=20)
+    assert 7 not in {h.name for h in found}
+    assert all(h.name < 100 for h in found)
+    mask = np.arange(200) % 2 == 1
+    for find in (
+        lambda **k: index.search("w01 w02", n=300, **k),
+        lambda **k: index.more_like(7, 300, **k),
+    ):
+        everything = find()
+        odd = [hit for hit in everything if hit.position % 2]
+        assert find(among=mask) == odd
+        assert find(among=np.flatnonzero(mask).tolist()) == odd
+    with pytest.raises(ValueError, match="mask must have shape"):
+        index.search("w01", among=mask[:5])
+    with pytest.raises(ValueError, match="not in the index"):
+        index.search("w01", among=["x"])

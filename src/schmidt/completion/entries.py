@@ -150,12 +150,14 @@ def distinct(
     duplicates: str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One value for each place, by the rule ``duplicates``; "raise" names the first double one."""
+    places = np.sort(rows.astype(np.int64) * max(len(ids[1]), 1) + columns)
+    if not (places[1:] == places[:-1]).any():
+        return rows, columns, values
+    del places
     keys = (values, columns, rows) if duplicates == "mean" else (columns, rows)
     order = np.lexsort(keys)  # stable: the last one given comes last
     r, c = rows[order], columns[order]
     same = (r[1:] == r[:-1]) & (c[1:] == c[:-1])
-    if not same.any():
-        return rows, columns, values
     if duplicates == "raise":
         at = int(same.argmax())
         place = f"({ids[0].labels[r[at]]!r}, {ids[1].labels[c[at]]!r})"

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from schmidt.certificate import Certificate
 from schmidt.completion.entries import entries, numbers, pairs, places
 from schmidt.completion.fixed_rank import annealed_start, fixed_rank
+from schmidt.completion.intervals import Calibration, Scale
 from schmidt.completion.living import Posterior, Seen
 from schmidt.completion.model import LowRank, Model
 from schmidt.completion.observed import Observed, product_at, unit_of
@@ -49,7 +50,7 @@ PARAMETERS: dict[str, Allowed] = {
     "max_iter": Number(1, whole=True),
     "seed": SEED,
     "progress": FLAG,
-    "n": Number(1, whole=True),
+    "coverage": Number(0, 1, open="both"),
     "layout": Choice("auto", "matrix", "triples"),
 }
 KIND = "schmidt.MatrixCompletion"
@@ -122,10 +123,8 @@ class MatrixCompletion(Updates, Recommendations, Stored):
         ['f', 'g']
     """
 
-    row_biases_: np.ndarray
-    column_biases_: np.ndarray
-    row_factors_: np.ndarray
-    column_factors_: np.ndarray
+    _calibration: Calibration | None
+    _scale: Scale
 
     def __init__(
         self,
@@ -202,6 +201,7 @@ class MatrixCompletion(Updates, Recommendations, Stored):
         self.limits_, self.unit_, self.n_iter_ = limits, unit, iterations
         self.penalty_ = None if penalty is None else penalty * unit
         self.choice_ = None if choice is None else choice * unit
+        self._calibration = None if choice is None else choice.calibration
         self._keep(x, model, state)
         full = len(x) == x.shape[0] * x.shape[1]
         self.certificate_ = certified(self.choice_, iterations, self.max_iter, full)
@@ -273,8 +273,8 @@ class MatrixCompletion(Updates, Recommendations, Stored):
         self.bias_penalties_ = model.biases.penalties
         self._living, self._posterior = Seen(x), None
         if state is not None:
-            sides, precisions = state.balanced()
-            self._posterior = Posterior(sides, precisions, state.noise)
+            self._posterior = Posterior.of(state)
+        self._scale = Scale.of(x, model.residual(x))
 
     @property
     def rank_(self) -> int:
@@ -318,6 +318,46 @@ class MatrixCompletion(Updates, Recommendations, Stored):
         known = (r >= 0) & (c >= 0)
         out[known] += product_at(self.row_factors_, self.column_factors_, r[known], c[known])
         return self._clipped(out)
+
+    def predict_interval(
+        self, rows: Any, columns: Any = None, *, coverage: float = 0.9
+    ) -> np.ndarray:
+        """Intervals (N, 2) around :meth:`predict` that contain so many of the values.
+
+        From the errors at the entries that ``fit`` held out, scaled by what is known of the row and
+        the column (``schmidt.completion.intervals``). The coverage is that over entries that are
+        drawn as those seen were; it is measured, not guaranteed, and nothing is said of a single
+        place. Within the range of ratings, where predictions are clipped.
+
+        Args:
+            rows, columns: as in :meth:`predict`.
+            coverage: between 0 and 1.
+
+        Raises:
+            ValueError: nothing was held out, because λ or a rank was given; or too little was.
+        """
+        self._require_fitted()
+        check(PARAMETERS, coverage=coverage)
+        if self._calibration is None:
+            raise ValueError("intervals need held-out entries: let fit choose, without penalty")
+        if columns is None:
+            rows, columns = pairs(rows)
+        center = self.predict(rows, columns)
+        r, c = places((self.row_ids_, self.column_ids_), rows, columns, "bias")
+        squares = self._scale.at(r, c)
+        if self._posterior is not None:
+            known = (r >= 0) & (c >= 0)
+            squares[known] += self._posterior.variance(r[known], c[known])
+        for side, biases, factors in (
+            (r, self.row_biases_, self.row_factors_),
+            (c, self.column_biases_, self.column_factors_),
+        ):
+            other = self.column_factors_ if side is r else self.row_factors_
+            spread = np.mean(biases**2) + np.sum(np.mean(factors**2, 0) * np.mean(other**2, 0))
+            squares[side < 0] += float(spread) / self.unit_**2
+        wide = self._calibration.factor(*self._scale.support(r, c), coverage)
+        half = wide * np.sqrt(squares) * self.unit_
+        return np.stack([self._clipped(center - half), self._clipped(center + half)], axis=1)
 
     def reconstruct(self) -> np.ndarray:
         """The whole matrix (m, n), predictions at observed places included."""

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+FEW = 64
+"""Fewer ids are looked up one by one."""
+
 
 class Ids:
     """Labels in order, each once.
@@ -27,6 +30,7 @@ class Ids:
         )
         self._truth = any(isinstance(label, bool) for label in self._positions)
         self._texts: dict[str, Any] | None = None
+        self._sorted: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +51,10 @@ class Ids:
     @classmethod
     def from_column(cls, values: Any, what: str) -> tuple[Ids, np.ndarray]:
         """Different labels, sorted, and the position of each value."""
+        numbers = _integers(values)
+        if numbers is not None:
+            different, positions = np.unique(numbers, return_inverse=True)
+            return cls(different.tolist(), what), positions.astype(np.intp)
         listed = plain(values, f"{what} ids")
         try:
             found = set(listed)
@@ -71,6 +79,9 @@ class Ids:
         Raises:
             ValueError: ids that differ from known ones in nothing but their type.
         """
+        numbers = _integers(values)
+        if numbers is not None and (found := self._find_integers(numbers)) is not None:
+            return found
         values = plain(values, f"{self.what} ids")
         if self.counted:
             wrong = next((v for v in values if isinstance(v, bool) or not isinstance(v, int)), None)
@@ -170,10 +181,38 @@ class Ids:
         """The labels that :meth:`as_json` wrote, of the same types."""
         return cls(content if isinstance(content, int) else map(_read, content), what)
 
+    def _find_integers(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Positions, where all of them are labels; else None."""
+        if self.counted:
+            inside = not len(numbers) or (numbers.min() >= 0 and numbers.max() < len(self))
+            return numbers.astype(np.intp) if inside else None
+        if len(numbers) < FEW:
+            return None
+        if self._sorted is None or len(self._sorted[0]) < len(self):
+            if not all(type(label) is int and abs(label) < 2**63 for label in self.labels):
+                return None
+            array = np.array(self.labels, dtype=np.int64)
+            order = np.argsort(array)
+            self._sorted = array[order], order
+        array, order = self._sorted
+        at = np.minimum(np.searchsorted(array, numbers), len(array) - 1)
+        return np.asarray(order[at]) if bool((array[at] == numbers).all()) else None
+
     def _by_text(self) -> dict[str, Any]:
         if self._texts is None:
             self._texts = {_text(label): label for label in self.labels}
         return self._texts
+
+
+def _integers(values: Any) -> np.ndarray | None:
+    """A vector of whole numbers as int64; None for anything else."""
+    array = values.to_numpy() if type(values).__module__.startswith("pandas") and (
+        getattr(getattr(values, "dtype", None), "kind", "") == "i"
+        and isinstance(values.dtype, np.dtype)
+    ) else values  # fmt: skip
+    if type(array) is not np.ndarray or array.ndim != 1 or array.dtype.kind not in "iu":
+        return None
+    return None if array.dtype == np.uint64 else array.astype(np.int64)
 
 
 def plain(values: Any, what: str) -> list[Any]:

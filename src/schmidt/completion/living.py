@@ -13,7 +13,7 @@ from schmidt.completion.fixed_rank import row_model
 from schmidt.completion.ids import Ids
 from schmidt.completion.model import Biases
 from schmidt.completion.observed import Observed
-from schmidt.completion.variational import Entries, Tables, regress
+from schmidt.completion.variational import Entries, Tables, Variational, regress
 
 
 class Seen:
@@ -23,7 +23,8 @@ class Seen:
     """
 
     def __init__(self, x: Observed) -> None:
-        self._x, self._flipped = x, None
+        self._x = x
+        self._flipped: Observed | None = None
         self.shape = x.shape
         self._changed: dict[tuple[int, int], float] = {}
         self._lines: tuple[dict[int, list[int]], ...] = ({}, {})
@@ -95,7 +96,8 @@ def changes(
     """
     rows, columns, values = triples
     v = numbers(values)
-    (new_rows, r), (new_columns, c) = ids[0].fresh(rows), ([], np.zeros(0, np.intp))
+    new_rows, r = ids[0].fresh(rows)
+    new_columns: list[Any] = []
     if known:
         c = ids[1].require(columns)
     else:
@@ -106,8 +108,8 @@ def changes(
     found: dict[tuple[int, int], list[float]] = {}
     for row, column, value in zip(r.tolist(), c.tolist(), v.tolist(), strict=True):
         if row not in lines:
-            others, old = seen.line(0, row)
-            lines[row] = dict(zip(others.tolist(), old.tolist(), strict=True))
+            others, known_values = seen.line(0, row)
+            lines[row] = dict(zip(others.tolist(), known_values.tolist(), strict=True))
         old = lines[row].get(column)
         found.setdefault((row, column), [] if old is None else [old]).append(value)
     if rule == "raise":
@@ -138,13 +140,19 @@ class Posterior:
     precisions: list[np.ndarray]
     noise: float
 
+    @classmethod
+    def of(cls, state: Variational) -> Posterior:
+        """Of a fit, in the balanced form."""
+        return cls(*state.balanced(), state.noise)
+
     def grow(self, side: int, size: int) -> None:
         """Room for new rows or columns, of which nothing is known but the prior."""
         own = self.sides[side]
         more = size - len(own.means)
         if more > 0:
             grown = Tables(extended(own.means, more), extended(own.moments, more))
-            nothing = Observed.of(*np.zeros((3, 0), np.intp), (1, 0))
+            none = np.zeros(0, np.intp)
+            nothing = Observed.of(none, none, np.zeros(0), (1, 0))
             rest = Tables(own.means[:0], own.moments[:0])
             empty = Entries.of(nothing, 0.0, np.float64)
             prior, _, _ = regress(empty, rest, self.precisions[side], self.noise)
@@ -215,8 +223,9 @@ def extended(array: np.ndarray, more: int) -> np.ndarray:
     if more <= 0:
         return array
     base, size = array.base, len(array) + more
-    fits = isinstance(base, np.ndarray) and base.shape[1:] == array.shape[1:]
-    if fits and base.dtype == array.dtype and len(base) >= size and base.flags.owndata:
+    if not isinstance(base, np.ndarray) or base.shape[1:] != array.shape[1:]:
+        base = np.zeros((0, *array.shape[1:]), array.dtype)
+    if base.dtype == array.dtype and len(base) >= size and base.flags.owndata:
         head = base[: len(array)]
         if head.ctypes.data == array.ctypes.data and head.strides == array.strides:
             base[len(array) : size] = 0

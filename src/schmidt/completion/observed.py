@@ -47,7 +47,7 @@ class Observed:
         labels: Keys | None = None,
     ) -> Observed:
         """Entries in any order; no place may occur twice."""
-        order = np.lexsort((columns, rows))
+        order = np.argsort(rows.astype(np.int64) * max(shape[1], 1) + columns)
         counts = np.bincount(rows, minlength=shape[0])
         starts = np.concatenate([[0], np.cumsum(counts)])
         ordered = columns[order].astype(np.intp), values[order].astype(float)

@@ -11,6 +11,8 @@ import numpy as np
 
 from schmidt.certificate import Certificate
 from schmidt.completion.fixed_rank import fixed_rank
+from schmidt.completion.intervals import Calibration
+from schmidt.completion.living import Posterior
 from schmidt.completion.model import Biases, LowRank, Model, fit_biases
 from schmidt.completion.observed import Observed
 from schmidt.completion.path import (
@@ -157,6 +159,7 @@ class Selection:
         error: its held-out root mean square error.
         folds: how many times a part was held out.
         held_out, trained: numbers of entries held out and fitted each time.
+        calibration: the errors of the chosen fits there, for prediction intervals.
     """
 
     bias_error: float
@@ -168,6 +171,7 @@ class Selection:
     folds: int
     held_out: int
     trained: int
+    calibration: Calibration
 
     def __mul__(self, unit: float) -> Selection:
         """The same in other units of the values."""
@@ -211,9 +215,10 @@ def select(
     parts = x.folds(validation, count, method.seed)
     both = which == "auto" and len(x) <= FEW
     variational, path, fit = None, None, None
+    alone: list[Model] = []
     found: dict[str, float] = {}
     if which != "soft-impute":
-        variational, bias_error = _variational(parts, method, biases, limits)
+        variational, bias_error, alone = _variational(parts, method, biases, limits)
         if variational is not None:
             found["variational"] = variational.error
     if which == "soft-impute" or both:
@@ -224,30 +229,41 @@ def select(
             found["fixed-rank"] = fit.error
         bias_error = path.bias_error
     best = min(found, key=lambda name: found[name], default="biases")
-    error = found.get(best, bias_error)
-    trained = len(x) - held_out
+    posteriors: list[Posterior | None] = [None] * count
+    if best == "variational" and variational is not None:
+        models = [state.model() for state in variational.states]
+        posteriors = [Posterior.of(state) for state in variational.states]
+    elif path is None:
+        models = alone
+    elif best == "fixed-rank" and fit is not None:
+        models = list(fit.models)
+    else:
+        models = [Model(m.biases, m.part.truncate(path.rank)) for m in path.models]
+    calibration = Calibration.of(parts, models, posteriors, limits)
     return Selection(
         bias_error=bias_error,
         variational=variational,
         path=path,
         fit=fit,
         method=best,
-        error=error,
+        error=found.get(best, bias_error),
         folds=count,
         held_out=held_out,
-        trained=trained,
+        trained=len(x) - held_out,
+        calibration=calibration,
     )
 
 
 def _variational(
     parts: Parts, method: SoftImpute, biases: bool, limits: Limits
-) -> tuple[VariationalFit | None, float]:
-    """The fits – None where they are not better than the biases by more than chance – and the
-    error of the biases alone."""
-    states, gains, squares = [], [], []
+) -> tuple[VariationalFit | None, float, list[Model]]:
+    """The fits – None where they are not better than the biases by more than chance –, the error of
+    the biases alone, and these."""
+    states, gains, squares, plain = [], [], [], []
     for train, held in parts:
         state = Variational(train, biases, method.rank or LARGEST, method.seed)
-        alone = squared_errors(state.alone(), held, limits)
+        plain.append(state.alone())
+        alone = squared_errors(plain[-1], held, limits)
         state.run()
         own = squared_errors(state.model(), held, limits)
         gains.append(alone - own)
@@ -256,11 +272,11 @@ def _variational(
     gain, own = np.concatenate(gains), np.concatenate(squares)
     bias_error = float(np.sqrt((own + gain).mean()))
     if gain.mean() <= BEYOND_CHANCE * gain.std() / np.sqrt(len(gain)):
-        return None, bias_error
+        return None, bias_error, plain
     components = tuple(state.components for state in states)
     noise = tuple(float(np.sqrt(state.noise)) for state in states)
     error = float(np.sqrt(own.mean()))
-    return VariationalFit(error, components, noise, tuple(states)), bias_error
+    return VariationalFit(error, components, noise, tuple(states)), bias_error, plain
 
 
 def _path(

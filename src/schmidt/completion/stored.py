@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from schmidt.certificate import Certificate
 from schmidt.completion.ids import Ids
+from schmidt.completion.intervals import Calibration, Scale
 from schmidt.completion.living import Posterior, Seen
 from schmidt.completion.observed import Observed
 from schmidt.completion.variational import Tables
@@ -22,6 +23,8 @@ KIND = "schmidt.MatrixCompletion"
 ARRAYS = ("row_factors_", "column_factors_", "row_biases_", "column_biases_")
 SEEN = ("starts", "columns", "values")
 SIDES = ("rows", "columns")
+SCALE = ("rows", "columns", "row_counts", "column_counts")
+CALIBRATION = ("scores", "row_counts", "column_counts")
 FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
@@ -34,6 +37,8 @@ class Stored(BaseEstimator):
     choice_: Any
     _living: Seen
     _posterior: Posterior | None
+    _scale: Scale
+    _calibration: Calibration | None
 
     def _require_fitted(self) -> None:
         raise NotImplementedError
@@ -59,7 +64,13 @@ class Stored(BaseEstimator):
                 tensors[f"{side}.moments"] = torch.from_numpy(tables.moments)
             for side, precision in zip(SIDES, posterior.precisions, strict=True):
                 tensors[f"{side}.precision"] = torch.from_numpy(precision)
+        for name in SCALE:
+            tensors[f"scale.{name}"] = torch.from_numpy(getattr(self._scale, name))
+        if self._calibration is not None:
+            for name in CALIBRATION:
+                tensors[f"calibration.{name}"] = torch.from_numpy(getattr(self._calibration, name))
         contents = {
+            "overall": self._scale.overall,
             "settings": self.get_params(),
             "row_ids": self.row_ids_.as_json(),
             "column_ids": self.column_ids_.as_json(),
@@ -81,9 +92,13 @@ class Stored(BaseEstimator):
             certificate = Certificate.from_dict(json.loads(header["certificate"]))
             arrays = {name: tensors[name].numpy() for name in ARRAYS}
             seen = {name: tensors[f"seen.{name}"].numpy() for name in SEEN}
+            t = {name: tensor.numpy() for name, tensor in tensors.items()}
+            scale = Scale(json.loads(header["overall"]), *(t[f"scale.{name}"] for name in SCALE))
+            calibration = None
+            if "calibration.scores" in t:
+                calibration = Calibration(*(t[f"calibration.{name}"] for name in CALIBRATION))
             noise, posterior = json.loads(header["noise"]), None
             if noise is not None:
-                t = {name: tensor.numpy() for name, tensor in tensors.items()}
                 sides = [Tables(t[f"{s}.means"], t[f"{s}.moments"]) for s in SIDES]
                 posterior = Posterior(sides, [t[f"{s}.precision"] for s in SIDES], noise)
         except (KeyError, json.JSONDecodeError) as error:
@@ -96,6 +111,6 @@ class Stored(BaseEstimator):
         model.row_ids_, model.column_ids_ = row_ids, column_ids
         shape = len(row_ids), len(column_ids)
         model._living = Seen(Observed(shape, seen["starts"], seen["columns"], seen["values"]))
-        model._posterior = posterior
+        model._posterior, model._scale, model._calibration = posterior, scale, calibration
         model.choice_, model.certificate_ = None, certificate
         return model

@@ -107,7 +107,7 @@ class Updates:
         for ids, labels in zip(both, new, strict=True):
             ids.append(labels)
         seen.put(entries, (len(both[0]), len(both[1])))
-        lines = [sorted({entry[side] for entry in entries}) for side in (0, 1)]
+        lines = [sorted({r for r, _, _ in entries}), sorted({c for _, c, _ in entries})]
         for side, pair in enumerate(NAMES):
             for name in pair:
                 setattr(self, name, extended(getattr(self, name), len(new[side])))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,13 +96,13 @@ class Entries:
         shape, starts = x.shape, x.starts
         index = np.int32 if max(len(x), *shape) < 2**31 else np.int64
         columns, starts = x.columns.astype(index), starts.astype(index)
-        values = (x.values - mean).astype(dtype)
-        ones = np.ones(len(x), dtype)
+        values: np.ndarray = (x.values - mean).astype(dtype)
+        ones: np.ndarray = np.ones(len(x), dtype)
         return cls(*(sparse.csr_array((v, columns, starts), shape=shape) for v in (ones, values)))
 
     def transposed(self) -> Entries:
-        values = self.values.T.tocsr()
-        ones = (self.ones.data, values.indices, values.indptr)
+        values: Any = self.values.T.tocsr()
+        ones: Any = (self.ones.data, values.indices, values.indptr)
         return Entries(sparse.csr_array(ones, shape=values.shape), values)
 
 
@@ -212,7 +213,8 @@ class Variational:
         self.variance = max(self.square / len(x), np.finfo(float).tiny)
         self.floor = (1e-6 if self.dtype == np.float32 else 1e-12) * self.variance
         self.filled = [max(int((np.diff(e.ones.indptr) > 0).sum()), 1) for e in self.entries]
-        self.noise, self._before = self.variance, None
+        self.noise = self.variance
+        self._before: np.ndarray | None = None
         self._start(np.zeros((x.shape[1], 1), self.dtype))
 
     def _start(self, columns: np.ndarray) -> None:
@@ -248,7 +250,8 @@ class Variational:
         self._start(np.hstack([old[:, :-1], more, old[:, -1:]]))
         off = 0.0 if self.biases else 1e12
         ridge = np.append(np.full(components, RIDGE * self.variance), BIAS_RIDGE + off)
-        totals, error = [], 0.0
+        totals: list[np.ndarray] = []
+        error = 0.0
         for _ in range(COLD):
             totals = []
             for side in (0, 1):

@@ -42,7 +42,8 @@ def rounding(source: Source, found: Triplets) -> float:
 def cancelled(source: Source, found: Triplets) -> float:
     """What rounding can do to ‖A‖_F² − Σs²: noise N does 2 ‖A‖_F N, without its √min(m, n)."""
     assert source.norm2 is not None
-    own = 16 * source.eps * source.norm2
+    # long sums of squares in single precision lose more
+    own = 16 * max(1.0, math.sqrt(max(source.shape) / 1024)) * source.eps * source.norm2
     added = source.noise + found.noise
     return own + 2 * math.sqrt(source.norm2 / min(source.shape)) * added
 
@@ -113,7 +114,9 @@ def certify(
     norm = _norm(source, spectrum)
     frobenius = _frobenius(source, kept, spectrum, noise, cancelled_or(source, found))
     low = min(max(proof.lower - noise, 0.0), top)
-    most = math.sqrt(max(min(source.shape) - rank, 0)) * top + noise
+    # A (I − V Vᴴ), and (I − U Uᴴ) A where that is what is kept
+    m, n = source.shape if found.dropped is None else source.shape[::-1]
+    most = math.sqrt(max(min(m, n - rank), 0)) * top + noise
     if frobenius is None:
         frobenius = Bound(low, max(most, low), proof.failure)
         if norm is not None:  # what cancelled: all of it may be error

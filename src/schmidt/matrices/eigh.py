@@ -108,11 +108,11 @@ def eigh(
         task.accuracy, task.completeness, task.seed = accuracy, completeness, seed
         pairs, proof, name = task.run(solver, preconditioner)
         result = _result(task, pairs, proof, name)
-    if strict and not result.certificate.met:  # type: ignore[union-attr]
+    known = result.certificate
+    if strict and known is not None and not known.met:
         raise ToleranceError(
-            f"{k} {which} eigenvalues are not proven: " + "; ".join(result.certificate.notes),
-            result,
-        )  # type: ignore
+            f"{k} {which} eigenvalues are not proven: {'; '.join(known.notes)}", result
+        )
     return result
 
 
@@ -171,8 +171,9 @@ class _Task:
         return RitzPairs(np.zeros(k), V, torch.eye(k).to(V), np.zeros((1, k)))
 
     def _krylov(self, solver: str) -> tuple[RitzPairs, _Proof, str]:
-        k, options = self.k, {"accuracy": self.accuracy, "seed": self.seed}
-        given = (self.source, k, self.which, self.shift)
+        k = self.k
+        options: dict[str, Any] = {"accuracy": self.accuracy, "seed": self.seed}
+        given: tuple[Any, ...] = (self.source, k, self.which, self.shift)
         if self.which == "nearest":
             if self.counted is None:
                 raise ValueError(

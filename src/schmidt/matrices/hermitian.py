@@ -52,7 +52,8 @@ class Hermitian(Wrapped):
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(X)
 
-    adjoint = apply
+    def adjoint(self, Y: Tensor) -> Tensor:
+        return self.apply(Y)
 
     def normal(self, X: Tensor) -> tuple[None, Tensor]:
         return None, self.source.apply(X)
@@ -93,7 +94,8 @@ class Inverse(Hermitian):
             raise NotConvergedError("the shift is an eigenvalue: move it a little")
         return torch.from_numpy(np.ascontiguousarray(out))
 
-    adjoint = apply
+    def adjoint(self, Y: Tensor) -> Tensor:
+        return self.apply(Y)
 
     def normal(self, X: Tensor) -> tuple[None, Tensor]:
         return None, self.apply(X)
@@ -313,7 +315,7 @@ class PairSearch:
                 pairs = self.pairs(k)
                 if len(pairs.values) >= k and (self._accurate(pairs, k) or self.space.full):
                     return pairs
-            if self.space.size + self.space.block > most and not self.space.full:
+            if self.space.size + self.space.block > most < n and not self.space.full:
                 pairs = self.pairs(k)
                 self.restarts += 1
                 if self.restarts > restarts:

@@ -62,7 +62,8 @@ class _Inverse(Wrapped):
         out = self.solve_with(right)[self.rows :] / -self.eta
         return torch.from_numpy(np.ascontiguousarray(out))
 
-    adjoint = apply
+    def adjoint(self, Y: Tensor) -> Tensor:
+        return self.apply(Y)
 
     def normal(self, X: Tensor) -> tuple[None, Tensor]:
         return None, self.apply(X)

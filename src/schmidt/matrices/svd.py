@@ -12,7 +12,7 @@ from torch import Tensor
 
 from schmidt.arrays import exact_arithmetic
 from schmidt.certificate import FAILURE, Bound, Certificate
-from schmidt.factorization import Factorization
+from schmidt.factorization import Eigenpairs, Factorization
 from schmidt.linalg import fix_signs
 from schmidt.matrices.certify import AIM, COMPLETENESS, certify, prove, rounding, unproven
 from schmidt.matrices.certify import in_units as certificate_in_units
@@ -46,7 +46,7 @@ FIRST = 32
 class ToleranceError(RuntimeError):
     """The answer is not proven to be what was asked for; ``result`` holds it all the same."""
 
-    def __init__(self, message: str, result: Factorization) -> None:
+    def __init__(self, message: str, result: Factorization | Eigenpairs) -> None:
         super().__init__(message)
         self.result = result
 

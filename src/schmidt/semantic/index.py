@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +18,7 @@ from schmidt.certificate import Certificate
 from schmidt.factorization import Factorization
 from schmidt.parameters import FLAG, SEED, Allowed, Choice, Kind, Number, check
 from schmidt.progress import progress_bar
+from schmidt.semantic.changes import Changes, chosen_names, texts
 from schmidt.semantic.decomposition import triplets
 from schmidt.semantic.words import WEIGHTINGS, WORD, Stemmer, Weighting, Words
 from schmidt.storage import DamagedFileError, plain, read_tensors, write_tensors
@@ -46,7 +47,7 @@ class Hit:
     position: int
 
 
-class SemanticIndex(BaseEstimator):
+class SemanticIndex(Changes, BaseEstimator):
     """Search by words (BM25) and by meaning (latent semantic analysis, Deerwester et al. 1990).
 
     The weighted matrix of terms × documents is approximated by A ≈ U diag(σ) Vᵀ. Terms are the rows
@@ -131,13 +132,13 @@ class SemanticIndex(BaseEstimator):
             ValueError: no texts, no words, a rank above min(terms, documents), double names.
         """
         check(PARAMETERS, **{k: v for k, v in self.get_params().items() if k in PARAMETERS})
-        texts = _texts(documents)
-        if len(texts) < 2:
-            raise ValueError(f"an index needs at least two documents, got {len(texts)}")
-        chosen = _names(names, len(texts), [])
+        listed = texts(documents)
+        if len(listed) < 2:
+            raise ValueError(f"an index needs at least two documents, got {len(listed)}")
+        chosen = chosen_names(names, len(listed), [])
         words, weighting = self._new_words(), Weighting(self.weighting)
-        words.learn(texts)
-        counts = words.count(texts)
+        words.learn(listed)
+        counts = words.count(listed)
         if not counts.nnz:
             raise ValueError("no document contains a word of the vocabulary")
         weighting.fit(counts)
@@ -209,10 +210,10 @@ class SemanticIndex(BaseEstimator):
         self._require_fitted()
         return np.asarray(self.factorization_.left * self.factorization_.values)
 
-    def transform(self, texts: Sequence[str]) -> np.ndarray:
+    def transform(self, documents: Sequence[str]) -> np.ndarray:
         """Texts as points (n, k) by fold-in: xᵀU, which gives V diag(σ) for indexed documents."""
         self._require_fitted()
-        return self._points(self._words.count(_texts(texts)))
+        return self._points(self._words.count(texts(documents)))
 
     def _points(self, counts: sparse.csr_array) -> np.ndarray:
         weights = self._weighting(counts)
@@ -221,7 +222,7 @@ class SemanticIndex(BaseEstimator):
     def transform_queries(self, queries: Sequence[str]) -> np.ndarray:
         """Queries as points (n, k), in the way that ``query`` says; zero without known words."""
         self._require_fitted()
-        return self._asked(self._words.count(_texts(queries)))
+        return self._asked(self._words.count(texts(queries)))
 
     def _asked(self, counts: sparse.csr_array) -> np.ndarray:
         if self.query == "fold-in":
@@ -235,7 +236,7 @@ class SemanticIndex(BaseEstimator):
         0 where one of the two has no known words.
         """
         self._require_fitted()
-        counts = self._words.count(_texts(queries))
+        counts = self._words.count(texts(queries))
         return self._parts(counts)[0]
 
     def _parts(self, counts: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
@@ -264,13 +265,15 @@ class SemanticIndex(BaseEstimator):
             before = k
         return np.asarray(total / len(self.ranks_))
 
-    def search(self, query: str, n: int = 10) -> list[Hit]:
+    def search(self, query: str, n: int = 10, *, among: Any = None) -> list[Hit]:
         """The documents with the largest scores, best first; none if no word of it is known.
 
         Args:
             query: a text.
             n: how many at most. Documents of score 0 are none; where ``lexical`` is 0, only those
                 are left out that are no point of the space.
+            among: find only these: a (N,) mask of booleans, for example from metadata, or names.
+                Scores stay what they are among all documents.
         """
         self._require_fitted()
         check(PARAMETERS, n=n, text=query)
@@ -279,6 +282,12 @@ class SemanticIndex(BaseEstimator):
             allowed = np.flatnonzero((self._lengths[:, -1] > 0) & score.any())
         else:
             allowed = np.flatnonzero(score > 0)
+        if among is not None:
+            allowed = allowed[self._mask(among)[allowed]]
+        return self._best(allowed, score, words, n)
+
+    def _best(self, allowed: np.ndarray, score: np.ndarray, words: np.ndarray, n: int) -> list[Hit]:
+        """The n largest scores, equal ones by their words, then as they stand."""
         if len(allowed) > n:  # all that could be among the n best, ties included
             least = np.partition(score[allowed], -n)[-n] - 10.0**-DIGITS
             allowed = allowed[score[allowed] >= least]
@@ -313,19 +322,6 @@ class SemanticIndex(BaseEstimator):
             best = np.argsort(-np.abs(column), kind="stable")[:n]
             out.append([(self.terms_[i], float(column[i])) for i in best])
         return out
-
-    def add(self, documents: Sequence[str], names: Sequence[Hashable] | None = None) -> Self:
-        """Fold new documents in: they can be found, but change neither terms nor dimensions.
-
-        After many additions fit again; words that ``fit`` has not seen are ignored until then.
-        """
-        self._require_fitted()
-        texts = _texts(documents)
-        more = _names(names, len(texts), self.names_)
-        counts = self._words.count(texts)
-        self._append(counts, self._points(counts))
-        self.names_ = [*self.names_, *more]
-        return self
 
     def save(self, path: str | Path) -> Path:
         """Write to one ``.safetensors`` file, atomically: vectors, postings, and in its header
@@ -417,30 +413,3 @@ def _without_rounding(points: np.ndarray, weights: sparse.csr_array) -> np.ndarr
     lengths = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
     nothing = np.linalg.norm(points, axis=1) <= ROUNDING * lengths
     return np.where(nothing[:, None], 0.0, points)
-
-
-def _texts(documents: Sequence[str]) -> list[str]:
-    if isinstance(documents, str | bytes):
-        raise ValueError("documents must be a list of texts, got one string")
-    if isinstance(documents, Mapping):
-        raise ValueError("got a mapping; pass list(documents.values()) and names=list(documents)")
-    if isinstance(documents, set | frozenset):
-        raise ValueError("documents need an order, got a set: make a list")
-    if getattr(documents, "ndim", 1) != 1:
-        raise ValueError("documents must be a list of texts; of a frame give the column of texts")
-    texts = list(documents)
-    wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
-    if wrong is not None:
-        kind = type(texts[wrong]).__name__
-        raise ValueError(f"documents must be strings; number {wrong} is of type {kind}")
-    return texts
-
-
-def _names(names: Sequence[Hashable] | None, count: int, before: list[Any]) -> list[Any]:
-    chosen = list(range(len(before), len(before) + count)) if names is None else list(names)
-    chosen = [name.item() if isinstance(name, np.generic) else name for name in chosen]
-    if len(chosen) != count:
-        raise ValueError(f"{len(chosen)} names for {count} documents")
-    if len({*before, *chosen}) < len(before) + count:
-        raise ValueError("names must be different from each other, and from those in the index")
-    return chosen

@@ -19,13 +19,13 @@ from torch import nn
 from schmidt.operators import (
     Ansatz,
     DisjointMLP,
-    ExponentialEnvelope,
     FourierFeatures,
     Lebesgue,
     Radial,
     ScaledInputs,
     Schrodinger,
 )
+from schmidt.operators.networks import ExponentialEnvelope
 from schmidt.problems import Problem, hydrogen2d, solve
 from schmidt.problems.hydrogen import coulomb
 

@@ -102,7 +102,7 @@ def makers(rank: int) -> dict[str, Callable[[], tuple[nn.Module, Optimizer]]]:
         return build
 
     def lora_pro(mode: Any) -> Callable[[], Any]:
-        return with_adapters(lambda model: create_lorapro_optimizer(model, 1e-4, mode))
+        return with_adapters(lambda model: create_lorapro_optimizer(model, 1e-4, mode=mode))
 
     return {
         "LoRA, AdamW": with_adapters(adamw),
@@ -179,7 +179,7 @@ def measured(options: Options) -> None:
 
 def from_shapes(rank: int) -> None:
     """Llama-2-7B: its 224 matrices, weights in bfloat16, adapters and state in float32."""
-    table = memory_table(decoder_shapes(4096, 11008, 32), rank)
+    table = memory_table(decoder_shapes(4096, 11008, layers=32), rank)
     print("\n| 7B, from shapes | trained | weights | gradients | state | sum, GiB |")
     print("|---|---|---|---|---|---|")
     for row in table:

@@ -111,7 +111,7 @@ def bm25(words: Words, documents: list[str], queries: list[str]) -> Array:
 
 def main(options: Options) -> None:
     documents, queries, judged = load(options.data)
-    words = Words(None, options.stemmer, "english", WORD)
+    words = Words(None, stemmer=options.stemmer, stop_words="english", pattern=WORD)
     words.learn(documents)
 
     def index(**settings: Any) -> Array:

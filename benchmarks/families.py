@@ -27,15 +27,10 @@ import scipy.sparse
 import scipy.sparse.linalg
 import torch
 
-from schmidt.operators import (
-    Lebesgue,
-    Periodic,
-    Schrodinger,
-    TorusSpace,
-    bound_states,
-    eigenfunctions,
-)
+from schmidt.operators import Lebesgue, Schrodinger, bound_states, eigenfunctions
+from schmidt.operators.measures import Periodic
 from schmidt.operators.measures.measure import Field
+from schmidt.operators.ritz import TorusSpace
 from schmidt.problems.formula import formula
 
 Record = dict[str, Any]

@@ -59,7 +59,7 @@ def from_problem(name: str) -> Case:
     assert problem.exact is not None
     return Case(
         problem.form,
-        lambda seed: problem.networks("disjoint", None, seed),
+        lambda seed: problem.networks("disjoint", None, seed=seed),
         problem.exact.values(problem.modes),
         problem.training,
     )

@@ -31,8 +31,6 @@ from schmidt.experiments.reproduce.runs import Meter
 from schmidt.operators import (
     Ansatz,
     DisjointMLP,
-    Exact,
-    Factor,
     FiniteDifferences,
     FourierFeatures,
     Gaussian,
@@ -41,8 +39,9 @@ from schmidt.operators import (
     Schrodinger,
     Training,
 )
-from schmidt.operators.jet import Derivatives
+from schmidt.operators.jet import Derivatives, Exact
 from schmidt.operators.methods import METHODS
+from schmidt.operators.networks import Factor
 from schmidt.problems.hydrogen import coulomb
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from schmidt import Factorization
 from schmidt.linalg import fix_signs
-from schmidt.operators import DisjointMLP, Functions
+from schmidt.operators import DisjointMLP
+from schmidt.operators.spectrum import Functions
 from schmidt.storage import DamagedFileError, read_json, read_tensors, write_json
 
 SETTINGS = {"seed": 3, "optimizer": "soap", "hidden": [32, 32], "lr": 0.01}
@@ -159,7 +160,7 @@ def test_functions_come_back_into_modules(same: bool, tmp_path: Path) -> None:
     saved = Factorization(left, np.arange(4.0)[::-1], right)
     path = saved.save(tmp_path / "f.safetensors")
     torch.manual_seed(99)
-    loaded = Factorization.load(path, functions(), None if same else functions())
+    loaded = Factorization.load(path, left=functions(), right=None if same else functions())
     x = torch.randn(7, 2)
     assert torch.equal(loaded.left(x), left(x))
     assert torch.equal(loaded.right(x), right(x))

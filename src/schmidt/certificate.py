@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,7 @@ class Certificate:
 
     bounds: Mapping[str, Bound] = field(default_factory=dict)
     met: bool = False
+    _: KW_ONLY
     alarms: Sequence[str] = ()
     asked: str = ""
     notes: Sequence[str] = ()

@@ -145,7 +145,7 @@ def orthogonality(a: Array, weights: Array | None = None) -> float:
     return float(((g - np.eye(len(g))) ** 2).mean())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Every measure of E.1.3 for one set of learned functions.
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,7 @@ class ZeroShot:
     train: DomainPair
     valid: DomainPair
     test: DomainPair
+    _: KW_ONLY
     names: Sequence[str]
     domains: tuple[str, str] = ("X", "Y")
     k: int = 10
@@ -142,7 +143,7 @@ def split(
     parts = split_classes(classes, seed)
     train, valid, test = (DomainPair(x.of(part), y.of(part)) for part in parts)
     fewest = int(np.unique(test.y.classes, return_counts=True)[1].min())
-    return ZeroShot(name, train, valid, test, names, domains, min(k, fewest))
+    return ZeroShot(name, train, valid, test, names=names, domains=domains, k=min(k, fewest))
 
 
 def split_classes(classes: np.ndarray, seed: int) -> list[np.ndarray]:

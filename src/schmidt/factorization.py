@@ -6,7 +6,7 @@ import html
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Factorization:
     left: Side
     values: Any
     right: Side
+    _: KW_ONLY
     certificate: Certificate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -110,13 +111,13 @@ class Factorization:
 
     @classmethod
     def load(
-        cls, path: str | Path, left: Side | None = None, right: Side | None = None
+        cls, path: str | Path, *, left: Side | None = None, right: Side | None = None
     ) -> Factorization:
         """Read what :meth:`save` wrote; pass modules for sides that are functions."""
         modules = {"left": left if left is not None else right, "right": right}
         values, sides, known, header = _load(path, cls.__name__, modules)
         settings = json.loads(header["settings"])
-        return cls(sides["left"], values, sides["right"], known, settings)
+        return cls(sides["left"], values, sides["right"], certificate=known, settings=settings)
 
 
 @dataclass(frozen=True, repr=False)
@@ -136,6 +137,7 @@ class Eigenpairs:
 
     values: Any
     right: Side
+    _: KW_ONLY
     left: Side | None = None
     certificate: Certificate | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -194,12 +196,19 @@ class Eigenpairs:
 
     @classmethod
     def load(
-        cls, path: str | Path, right: Side | None = None, left: Side | None = None
+        cls, path: str | Path, *, right: Side | None = None, left: Side | None = None
     ) -> Eigenpairs:
         """Read what :meth:`save` wrote; pass modules for sides that are functions."""
         values, sides, known, header = _load(path, cls.__name__, {"right": right, "left": left})
         settings = json.loads(header["settings"])
-        return cls(values, sides["right"], sides.get("left"), known, settings, header["order"])
+        return cls(
+            values,
+            sides["right"],
+            left=sides.get("left"),
+            certificate=known,
+            settings=settings,
+            order=header["order"],
+        )
 
 
 def _check_sides(values: Any, **sides: Side) -> None:

@@ -18,7 +18,7 @@ BLOCK = 2**22
 """Scores held at once."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """Measures per query, NaN where a query has no relevant item in the gallery.
 
@@ -181,7 +181,13 @@ def judge_scores(
         average = gain.sum(1) / some
     exact = found[np.arange(queries), some - 1] / some
     missing = np.where(total > 0, 1.0, np.nan)
-    return Judgement(found[:, k - 1] / k * missing, average * missing, exact * missing, total, k)
+    return Judgement(
+        precision=found[:, k - 1] / k * missing,
+        average_precision=average * missing,
+        r_precision=exact * missing,
+        relevant=total,
+        k=k,
+    )
 
 
 def _expected(ranked: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

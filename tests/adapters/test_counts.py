@@ -64,7 +64,7 @@ def test_states_are_as_large_as_the_table_says(
 
 
 def test_a_model_of_seven_billion_parameters() -> None:
-    shapes = decoder_shapes(4096, 11008, 32)
+    shapes = decoder_shapes(4096, 11008, layers=32)
     dense = sum(m * n for m, n in shapes.values())
     assert dense == 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     table = {m.method: m for m in memory_table(shapes, 8, base_bytes=4)}
@@ -77,7 +77,7 @@ def test_a_model_of_seven_billion_parameters() -> None:
 
 
 def test_grouped_queries_and_order_of_sizes() -> None:
-    assert decoder_shapes(8, 12, 2, kv=4)["layers.1.k_proj"] == (4, 8)
+    assert decoder_shapes(8, 12, layers=2, kv=4)["layers.1.k_proj"] == (4, 8)
 
 
 def test_wrong_input() -> None:

@@ -117,17 +117,17 @@ def test_wrong_input(planted: tuple[Tensor, ...], tuned: tuple[Small, Small]) ->
     with pytest.raises(ValueError, match="exactly one of"):
         lowrank_delta(W0, W1)
     with pytest.raises(ValueError, match="exactly one of"):
-        lowrank_delta(W0, W1, 2, 0.5)
+        lowrank_delta(W0, W1, rank=2, energy=0.5)
     with pytest.raises(ValueError, match=r"one shape, got \(12, 8\) and \(8, 12\)"):
-        lowrank_delta(W0, W1.T, 2)
+        lowrank_delta(W0, W1.T, rank=2)
     with pytest.raises(ValueError, match="not finite"):
-        lowrank_delta(W0, W1 * float("inf"), 2)
+        lowrank_delta(W0, W1 * float("inf"), rank=2)
     with pytest.raises(TypeError, match="two tensors or two models"):
-        lowrank_delta(W0, tuned[1], 2)  # type: ignore[call-overload]
+        lowrank_delta(W0, tuned[1], rank=2)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="no weight matrix changed"):
-        lowrank_delta(tuned[0], copy.deepcopy(tuned[0]), 2)
+        lowrank_delta(tuned[0], copy.deepcopy(tuned[0]), rank=2)
     with pytest.raises(ValueError, match=r"has no embed\.weight"):
-        lowrank_delta(tuned[0], nn.Linear(2, 2), 2)
+        lowrank_delta(tuned[0], nn.Linear(2, 2), rank=2)
 
 
 def test_report_of_adapters_is_the_spectrum_of_what_peft_adds(mixed: Build, ids: Tensor) -> None:
@@ -321,6 +321,6 @@ def test_quantised_weights_have_no_difference() -> None:
     before, after = nn.Sequential(nn.Linear(3, 3)), nn.Sequential(nn.Linear(3, 3))
     for (layer,) in (before, after):
         layer.weight = nn.Parameter((10 * layer.weight).to(torch.int8), requires_grad=False)
-    for ask in (lambda: lowrank_delta(before, after, 1), lambda: merge_report(after, before)):
+    for ask in (lambda: lowrank_delta(before, after, rank=1), lambda: merge_report(after, before)):
         with pytest.raises(ValueError, match="dequantise"):
             ask()

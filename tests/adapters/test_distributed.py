@@ -79,7 +79,7 @@ def test_two_processes_are_one_with_the_whole_batch(tmp_path: Path) -> None:
     for (kind, mode), found in ranks[0].items():
         assert torch.equal(found, ranks[1][kind, mode]), kind
         model = build()
-        optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
+        optimizer = create_lorapro_optimizer(model, 1e-2, mode=mode, clip_norm=0.5)
         expected = train(model, optimizer, *data())
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, msg=f"{kind}, {mode}")
 
@@ -120,7 +120,7 @@ def train_and_save(rank: int, meeting: str, folder: str) -> None:
     begin(rank, meeting)
     for mode in MODES:
         model = started()
-        optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
+        optimizer = create_lorapro_optimizer(model, 1e-2, mode=mode, clip_norm=0.5)
         steps(model, optimizer, rank, 2)
         weights, state = get_state_dict(model, optimizer)
         checkpoint.save({"model": weights, "optimizer": state}, checkpoint_id=folder + mode)
@@ -143,7 +143,7 @@ def load_and_go_on(rank: int, meeting: str, folder: str) -> None:
     begin(rank, meeting)
     for mode in MODES:
         model = started()
-        optimizer = create_lorapro_optimizer(model, 1e-2, mode, clip_norm=0.5)
+        optimizer = create_lorapro_optimizer(model, 1e-2, mode=mode, clip_norm=0.5)
         weights, state = get_state_dict(model, optimizer)
         found = {"model": weights, "optimizer": state}
         checkpoint.load(found, checkpoint_id=folder + mode)

@@ -26,7 +26,7 @@ def draw(*shape: int) -> Tensor:
 
 def pair(name: str = "p", scaling: float = 1.7, zero: bool = False) -> Pair:
     B = torch.zeros(M, R, dtype=torch.float64) if zero else draw(M, R)
-    return Pair(name, nn.Parameter(draw(R, N)), nn.Parameter(B), scaling)
+    return Pair(name, nn.Parameter(draw(R, N)), nn.Parameter(B), scaling=scaling)
 
 
 def product(p: Pair) -> Tensor:
@@ -181,9 +181,9 @@ def test_efficient_mode_from_factors_of_deficient_rank(kind: str, damping: float
 def test_sgd_at_full_rank_is_full_fine_tuning() -> None:
     """r = min(m, n): to first order in lr the weight moves by −lr·G."""
     A, B = nn.Parameter(draw(N, N)), nn.Parameter(draw(M, N))
-    p, G, lr = Pair("p", A, B, 0.7), draw(M, N), 1e-6
+    p, G, lr = Pair("p", A, B, scaling=0.7), draw(M, N), 1e-6
     before = product(p)
-    take(create_lorapro_optimizer([p], lr, "sgd", damping=0.0), [p], [G])
+    take(create_lorapro_optimizer([p], lr, mode="sgd", damping=0.0), [p], [G])
     torch.testing.assert_close((before - product(p))[0] / lr, G, rtol=1e-3, atol=1e-3)
 
 
@@ -191,7 +191,7 @@ def test_sgd_at_full_rank_is_full_fine_tuning() -> None:
 def test_descends_from_the_zero_start(mode: Any) -> None:
     """‖W0 + s·BA − target‖² falls to less than a tenth when the target is in reach."""
     p, target = pair(zero=True), draw(M, R) @ draw(R, N)
-    optimizer = create_lorapro_optimizer([p], 0.3 if mode == "sgd" else 0.05, mode)
+    optimizer = create_lorapro_optimizer([p], 0.3 if mode == "sgd" else 0.05, mode=mode)
     start = target.square().sum()
     for _ in range(120):
         take(optimizer, [p], [product(p)[0] - target])
@@ -206,7 +206,7 @@ def test_steps_do_not_depend_on_the_factorisation_nor_the_scaling(mode: Any) -> 
         "p",
         nn.Parameter(torch.linalg.inv(Q) @ p.A.detach() * p.scaling / 0.6),
         nn.Parameter(p.B.detach() @ Q),
-        0.6,
+        scaling=0.6,
     )
     settings: dict[str, Any] = {**EXACT, "mode": mode}
     for a, b in zip(
@@ -219,8 +219,8 @@ def test_steps_do_not_depend_on_the_factorisation_nor_the_scaling(mode: Any) -> 
 def test_stacked_pairs_move_as_pairs_alone(mode: Any) -> None:
     pairs = [pair(name, s) for name, s in (("a", 0.5), ("b", -2.0), ("c", 1.0))]
     alone = copy.deepcopy(pairs)
-    together = create_lorapro_optimizer(pairs, 0.02, mode)
-    singly = [create_lorapro_optimizer([p], 0.02, mode) for p in alone]
+    together = create_lorapro_optimizer(pairs, 0.02, mode=mode)
+    singly = [create_lorapro_optimizer([p], 0.02, mode=mode) for p in alone]
     for _ in range(3):
         gradients = [draw(M, N) for _ in pairs]
         take(together, pairs, gradients)
@@ -236,10 +236,14 @@ def test_stacked_pairs_move_as_pairs_alone(mode: Any) -> None:
 def test_blocks_of_a_pair_move_as_pairs(mode: Any, kind: Any) -> None:
     A, B = draw(2, R, N), draw(2, M, R)
     flat = B.permute(1, 2, 0).reshape(M, -1) if kind == "experts" else B.flatten(0, 1)
-    both = Pair("both", nn.Parameter(A.flatten(0, 1)), nn.Parameter(flat), 1.3, kind, blocks=2)
+    both = Pair(
+        "both", nn.Parameter(A.flatten(0, 1)), nn.Parameter(flat), scaling=1.3, kind=kind, blocks=2
+    )
     both = copy.deepcopy(both)  # memory of its own
-    alone = [Pair(n, nn.Parameter(A[i]), nn.Parameter(B[i]), 1.3) for i, n in enumerate("ab")]
-    optimizers = [create_lorapro_optimizer(ps, 0.02, mode) for ps in ([both], alone)]
+    alone = [
+        Pair(n, nn.Parameter(A[i]), nn.Parameter(B[i]), scaling=1.3) for i, n in enumerate("ab")
+    ]
+    optimizers = [create_lorapro_optimizer(ps, 0.02, mode=mode) for ps in ([both], alone)]
     for _ in range(3):
         G = draw(2, M, N)
         take(optimizers[0], [both], [G])
@@ -281,7 +285,7 @@ def test_factored_mode_keeps_and_forms_nothing_large() -> None:
 def test_second_order_terms_are_capped(mode: Any, cap: float) -> None:
     """s·ΔB·ΔA of every step is at most cap × s(B·ΔA + ΔB·A), which bites right after B = 0."""
     p, bites = pair(zero=True), 0
-    optimizer = create_lorapro_optimizer([p], 0.05, mode, cap=cap)
+    optimizer = create_lorapro_optimizer([p], 0.05, mode=mode, cap=cap)
     for _ in range(6):
         A, B = p.A.detach().clone(), p.B.detach().clone()
         take(optimizer, [p], [draw(M, N)])
@@ -308,13 +312,13 @@ def test_clipping_uses_the_norm_of_the_projected_gradient() -> None:
     square = project(frames(p.A.detach(), p.B.detach()), G).square().sum()
     norm = (square + extra.grad.square().sum()).sqrt()
     other = copy.deepcopy(p)
-    clipped = create_lorapro_optimizer([p], 0.1, "sgd", clip_norm=0.5, rest=[extra])
+    clipped = create_lorapro_optimizer([p], 0.1, mode="sgd", clip_norm=0.5, rest=[extra])
     take(clipped, [p], [G])
     assert clipped.gradient_norm is not None
     torch.testing.assert_close(clipped.gradient_norm, norm, rtol=1e-6, atol=0)
-    take(create_lorapro_optimizer([other], 0.1, "sgd"), [other], [G * 0.5 / norm])
+    take(create_lorapro_optimizer([other], 0.1, mode="sgd"), [other], [G * 0.5 / norm])
     torch.testing.assert_close(p.B, other.B, rtol=1e-5, atol=1e-7)
-    wide = create_lorapro_optimizer([p], 0.1, "sgd", clip_norm=1e9)
+    wide = create_lorapro_optimizer([p], 0.1, mode="sgd", clip_norm=1e9)
     before = p.A.detach().clone()
     take(wide, [p], [G])
     assert not torch.equal(before, p.A)
@@ -388,7 +392,9 @@ def test_half_precision_moments_are_smaller_and_close() -> None:
     p, gradients = pair(), [draw(M, N) for _ in range(4)]
     other = copy.deepcopy(p)
     exact = follow(p, gradients, mode="adamw-full", lr=0.02)
-    optimizer = create_lorapro_optimizer([other], 0.02, "adamw-full", moments_dtype=torch.bfloat16)
+    optimizer = create_lorapro_optimizer(
+        [other], 0.02, mode="adamw-full", moments_dtype=torch.bfloat16
+    )
     for G in gradients:
         take(optimizer, [other], [G])
     state = optimizer.state[other.A]

@@ -26,7 +26,7 @@ def pairs(dtype: torch.dtype, generator: torch.Generator, start: int = 0) -> lis
             torch.randn(shape, generator=generator).to(torch.bfloat16).to(dtype)
             for shape in ((2 + start, n), (m, 2 + start))
         )
-        made.append(Pair(f"p{i}", nn.Parameter(A), nn.Parameter(B), 0.5, start=start))
+        made.append(Pair(f"p{i}", nn.Parameter(A), nn.Parameter(B), scaling=0.5, start=start))
     return made
 
 
@@ -59,7 +59,7 @@ def test_masters_go_the_way_of_single_precision(
 ) -> None:
     """lr 1e-5: a hundredth of the spacing of bfloat16 around 1 per step."""
     made = pairs(torch.float32, generator)
-    halves = [Pair(p.name, *half(p, dtype), p.scaling) for p in made]
+    halves = [Pair(p.name, *half(p, dtype), scaling=p.scaling) for p in made]
     expected = run(made, lr=1e-5, mode=mode)
     assert relative(run(halves, lr=1e-5, mode=mode), expected) < 0.02
 
@@ -75,7 +75,7 @@ def test_nearest_loses_the_way_and_stochastic_rounding_keeps_it(
     expected = run([copy.deepcopy(p) for p in made], 200, lr=3e-5)
     shares = {}
     for rounding in ("nearest", "stochastic"):
-        halves = [Pair(p.name, *half(p, torch.bfloat16), p.scaling) for p in made]
+        halves = [Pair(p.name, *half(p, torch.bfloat16), scaling=p.scaling) for p in made]
         found = run(halves, 200, lr=3e-5, rounding=rounding)
         inner = sum(float((a * b).sum()) for a, b in zip(found, expected, strict=True))
         shares[rounding] = inner / sum(float(b.square().sum()) for b in expected)

@@ -36,7 +36,7 @@ def products(model: nn.Module) -> list[Tensor]:
 def test_every_kind_of_layer_learns(mixed: Build, ids: Tensor, mode: Any) -> None:
     model = mixed(modules_to_save=["head"], use_rslora=True, rank_pattern={"conv": 3})
     target = torch.randn(4, 2, dtype=torch.float64)
-    optimizer = create_lorapro_optimizer(model, 0.01 if mode == "sgd" else 0.03, mode)
+    optimizer = create_lorapro_optimizer(model, 0.01 if mode == "sgd" else 0.03, mode=mode)
     losses = []
     for _ in range(200 if mode == "sgd" else 60):
         optimizer.zero_grad()
@@ -235,7 +235,7 @@ def test_follows_full_fine_tuning_more_closely_than_lora(batch: Batch, classifie
             [p for p in m.parameters() if p.requires_grad], lr=lr, weight_decay=0.0
         )
     )
-    exact = cosine(lambda m: create_lorapro_optimizer(m, lr, "adamw-full"))
+    exact = cosine(lambda m: create_lorapro_optimizer(m, lr, mode="adamw-full"))
     factored = cosine(lambda m: create_lorapro_optimizer(m, lr))
     assert exact > 1.5 * lora
     assert factored > 1.5 * lora

@@ -93,7 +93,7 @@ RITZ_PICTURES = ("functions.png", "spectrum.png", "bounds.png", "search.png")
 def test_the_ritz_solver_is_the_default_and_draws(capsys, tmp_path, arguments):
     out = tmp_path / "run"
     status, text, _ = run(
-        capsys, "solve", *arguments, "--budget", "1.5", "--out", str(out), "--rtol", "1e-6"
+        capsys, "solve", *arguments, "--budget", "1.5", "--out", str(out), "--tol", "1e-6"
     )
     assert status == 0
     report = json.loads((out / "report.json").read_text())

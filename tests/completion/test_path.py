@@ -213,12 +213,34 @@ def test_everything_has_the_units_of_the_values() -> None:
     part = rank_two((4.0, 1.0))
     model = Model(Biases(1.0, np.ones(M), np.ones(N), (2.0, 3.0)), part)
     step = PathStep(3.0, 2, np.array([4.0, 5.0]))
-    path = PenaltyPath((step,), 3.0, 2, 5.0, 6.0, 7.0, (model,)) * 10.0
+    path = (
+        PenaltyPath(
+            steps=(step,),
+            penalty=3.0,
+            rank=2,
+            error=5.0,
+            bias_error=6.0,
+            standard_error=7.0,
+            models=(model,),
+        )
+        * 10.0
+    )
     assert path.steps[0].penalty == path.penalty == 30.0
     np.testing.assert_array_equal(path.steps[0].errors, [40.0, 50.0])
     assert (path.rank, path.error, path.bias_error, path.standard_error) == (2, 50.0, 60.0, 700.0)
     assert path.models[0].part.values.tolist() == [40.0, 10.0]
-    assert (PenaltyPath((step,), None, 0, 5.0, 6.0, 7.0, (model,)) * 10.0).penalty is None
+    assert (
+        PenaltyPath(
+            steps=(step,),
+            penalty=None,
+            rank=0,
+            error=5.0,
+            bias_error=6.0,
+            standard_error=7.0,
+            models=(model,),
+        )
+        * 10.0
+    ).penalty is None
     fit = RankFit(3.0, 4.0, (model,), ((3.0, 4.0), (1.0, 5.0))) * 10.0
     assert (fit.penalty, fit.error, fit.tried) == (30.0, 40.0, ((30.0, 40.0), (10.0, 50.0)))
     assert fit.models[0].biases.mean == 10.0
@@ -232,7 +254,15 @@ def test_without_the_nuclear_norm_lambda_is_quartered_until_it_is_worse() -> Non
         one = fold(X, 0)
         u, s, vh = np.linalg.svd(X, full_matrices=False)
         part = LowRank(u[:, :3], s[:3] * 0.8, vh[:3].T)
-        path = PenaltyPath((), 8.0, 2, 1e3, 1e4, 1.0, (Model(one.biases, part),))
+        path = PenaltyPath(
+            steps=(),
+            penalty=8.0,
+            rank=2,
+            error=1e3,
+            bias_error=1e4,
+            standard_error=1.0,
+            models=(Model(one.biases, part),),
+        )
         fit = unshrunk([one], path, None)
         assert fit is not None
         penalties, errors = np.array(fit.tried).T
@@ -246,6 +276,29 @@ def test_without_the_nuclear_norm_lambda_is_quartered_until_it_is_worse() -> Non
         assert fit.error == pytest.approx(
             np.sqrt(square(one, dense(fit.models[0].part)).mean()), rel=1e-9
         )
-        assert unshrunk([one], PenaltyPath((), None, 0, 1.0, 1.0, 1.0, path.models), None) is None
-        better = PenaltyPath((), 8.0, 2, 0.0, 1e4, 1.0, path.models)
+        assert (
+            unshrunk(
+                [one],
+                PenaltyPath(
+                    steps=(),
+                    penalty=None,
+                    rank=0,
+                    error=1.0,
+                    bias_error=1.0,
+                    standard_error=1.0,
+                    models=path.models,
+                ),
+                None,
+            )
+            is None
+        )
+        better = PenaltyPath(
+            steps=(),
+            penalty=8.0,
+            rank=2,
+            error=0.0,
+            bias_error=1e4,
+            standard_error=1.0,
+            models=path.models,
+        )
         assert unshrunk([one], better, None) is None

@@ -43,7 +43,7 @@ def test_weighted_pairs_are_drawn_in_proportion(generator: torch.Generator) -> N
 @pytest.mark.parametrize("prior", ["empirical", "uniform"])
 def test_class_pairs_have_one_class_and_the_prior(prior: str, generator: torch.Generator) -> None:
     cx, cy = np.array(list("aaabbc")), np.array(list("abbbcc"))
-    pairs = ClassPairs(np.arange(6), cx, np.arange(6), cy, prior)
+    pairs = ClassPairs(np.arange(6), cx, np.arange(6), cy, prior=prior)
     x, y = pairs(60_000, generator)
     assert (cx[x] == cy[y]).all()
     wanted = [1 / 3] * 3 if prior == "uniform" else [4 / 12, 5 / 12, 3 / 12]
@@ -97,7 +97,7 @@ def test_moments_are_those_of_the_law(rng: np.random.Generator) -> None:
 def test_moments_of_classes_are_those_of_all_their_pairs(rng: np.random.Generator) -> None:
     x, y = rng.normal(size=(7, 3)), rng.normal(size=(9, 2))
     cx, cy = np.array([0, 1, 1, 2, 2, 2, 0]), np.array([0, 1, 2, 2, 1, 0, 0, 0, 1])
-    pairs = ClassPairs(x, cx, y, cy, "uniform")
+    pairs = ClassPairs(x, cx, y, cy, prior="uniform")
     i, j = np.nonzero(cx[:, None] == cy)
     weight = 1 / (np.bincount(cx)[cx[i]] * np.bincount(cy)[cy[j]])
     found = moments(pairs, as_double, as_double)
@@ -128,7 +128,7 @@ def test_weights_are_repetitions_forward_and_backward() -> None:
         lambda n, generator: (x, y, count.double()),
         lambda n, generator: (x.repeat_interleave(count, 0), y.repeat_interleave(count, 0)),
     ):
-        run = Run(Dependence(draw), *network, PairedLowRank.of("joint", 2, "biased"))
+        run = Run(Dependence(draw), *network, method=PairedLowRank.of("joint", 2, "biased"))
         parts = run.batches()
         loss = run.method.surrogate(run.form, *parts)
         found = torch.autograd.grad(loss, run.state.parameters)
@@ -190,7 +190,7 @@ def test_refusals() -> None:
     with pytest.raises(ValueError, match="classes of shape"):
         ClassPairs(np.zeros(3), [0, 1], np.zeros(2), [0, 1])
     with pytest.raises(ValueError, match="prior must be"):
-        ClassPairs(np.zeros(2), [0, 1], np.zeros(2), [0, 1], "flat")
+        ClassPairs(np.zeros(2), [0, 1], np.zeros(2), [0, 1], prior="flat")
     with pytest.raises(ValueError, match="no batches"):
         LoaderPairs([])(3, torch.Generator())
     with pytest.raises(ValueError, match="row 0 of the joint table is zero"):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from schmidt import nesting
 from schmidt.dependence import Dependence, JointTable, PairedLowRank
-from schmidt.operators import Batch, Jet, NestedLowRank, Points, Sample
+from schmidt.operators import Jet, NestedLowRank, Points, Sample
+from schmidt.operators.methods import Batch
 
 NAMES = ("sequential", "joint", "none")
 

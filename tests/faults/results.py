@@ -34,7 +34,7 @@ def _factorization(seed: int) -> Factorization:
     rng = np.random.default_rng(seed)
     u, s, vh = np.linalg.svd(rng.standard_normal((5, 4)), full_matrices=False)
     known = Certificate({"norm": Bound(1, 2)}, met=True, asked="rank 4")
-    return Factorization(u, s, vh.T, known, settings={"seed": seed})
+    return Factorization(u, s, vh.T, certificate=known, settings={"seed": seed})
 
 
 def _eigenpairs(seed: int) -> Eigenpairs:

@@ -17,7 +17,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import IndexTable, Matrix, Method, Run, Training, fit
+from schmidt.operators import IndexTable, Matrix, Run, Training, fit
+from schmidt.operators.methods import Method
 
 SIZE, MODES = 20, 3
 VALUES = torch.cat([torch.tensor([1.0, 0.7, 0.5]), 0.2 * 0.8 ** torch.arange(SIZE - MODES)])

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators import Exact, Jet
+from schmidt.operators import Jet
 from schmidt.operators.dependence import PairSampler
-from schmidt.operators.jet import forward_mode
+from schmidt.operators.jet import Exact, forward_mode
 
 
 def _double_backward(function: Callable[[Tensor], Tensor], x: Tensor) -> Jet:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import Dependence, Jet, galerkin
+from schmidt.operators import Dependence, Jet
 from schmidt.operators.dependence import PairSampler
-from schmidt.operators.ritz import InSpan
+from schmidt.operators.ritz import InSpan, galerkin
 
 Table = Tensor
 """How often (x, y) occurs: (values of x, values of y), integers."""

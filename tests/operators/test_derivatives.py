@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators import Exact, FiniteDifferences, Functions, Hutchinson, Jet
-from schmidt.operators.jet import Derivatives, forward_mode
+from schmidt.operators import FiniteDifferences, Hutchinson, Jet
+from schmidt.operators.jet import Derivatives, Exact, forward_mode
+from schmidt.operators.spectrum import Functions
 
 Reference = Callable[[Callable[[Tensor], Tensor], Tensor], Jet]
 DIMENSIONS = range(1, 11)

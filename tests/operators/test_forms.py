@@ -19,12 +19,11 @@ from schmidt.operators import (
     Radial,
     Schrodinger,
     SelfAdjointDifferential,
-    SmoothBox,
     UniformBox,
-    Weighted,
     inner,
 )
 from schmidt.operators.jet import forward_mode
+from schmidt.operators.measures import SmoothBox, Weighted
 
 
 def gaussians(x):
@@ -252,7 +251,7 @@ def test_wrong_field_and_kernel_shapes_are_named():
 
 def test_radial_points_tame_the_coulomb_singularity():
     """⟨1/r⟩ of e^{−2r}: 2π ∫ e^{−4r} dr = π/2, from one randomly shifted grid."""
-    measure = Lebesgue(Radial(2, 1.0, 20.0))
+    measure = Lebesgue(Radial(2, scale=1.0, outer=20.0))
     for seed in range(5):
         points = measure.sample(600, torch.Generator().manual_seed(seed))
         r = points.x.norm(dim=1)

@@ -6,9 +6,7 @@ import torch
 from torch import nn
 
 from schmidt.operators import (
-    SOAP,
     Ansatz,
-    BoundedInputs,
     DisjointMLP,
     FourierFeatures,
     Gaussian,
@@ -19,7 +17,6 @@ from schmidt.operators import (
     Lebesgue,
     Matrix,
     NestedLowRank,
-    PeriodicInputs,
     Radial,
     ScaledInputs,
     Schrodinger,
@@ -28,6 +25,8 @@ from schmidt.operators import (
     fit,
 )
 from schmidt.operators.checkpoint import read
+from schmidt.operators.networks import BoundedInputs, PeriodicInputs
+from schmidt.operators.soap import SOAP
 from support.small import oscillator, small_network
 
 NAN = float("nan")
@@ -70,7 +69,7 @@ NAN = float("nan")
         (lambda: FourierFeatures(2, 8.0, 1.0), "size"),
         (lambda: FourierFeatures(2, 8, NAN), "kappa"),
         (lambda: Gaussian(1.0, 2.0), "dim"),
-        (lambda: Radial(2.0, 1.0, 5.0), "dim"),
+        (lambda: Radial(2.0, scale=1.0, outer=5.0), "dim"),
         (lambda: Lebesgue(Gaussian(1.0, 1), "latice"), "lattice"),
         (lambda: Hutchinson(2.5), "probes"),
         (lambda: SOAP([torch.zeros(2, 2, requires_grad=True)], lr=NAN), "lr"),

@@ -8,7 +8,6 @@ import torch
 from laws.forms import FormLaws
 from laws.methods import MethodLaws
 from schmidt.operators import (
-    GHA,
     ConvectionDiffusion,
     Data,
     Dependence,
@@ -19,17 +18,15 @@ from schmidt.operators import (
     Matrix,
     NestedLowRank,
     NeuralEF,
-    Product,
     Radial,
     Schrodinger,
     SelfAdjointDifferential,
-    SmoothBox,
     SpIN,
-    SpINX,
     UniformBox,
-    Weighted,
 )
 from schmidt.operators.dependence import JointTable
+from schmidt.operators.measures import Product, SmoothBox, Weighted
+from schmidt.operators.methods import GHA, SpINX
 
 RNG = np.random.default_rng(0)
 SQUARE = RNG.standard_normal((12, 12))
@@ -70,7 +67,10 @@ class TestStrongSchrodinger(Decaying):
 
 class TestRadialPoints(Decaying):
     def form(self):
-        return Schrodinger(lambda x: -1 / x.norm(dim=1), Lebesgue(Radial(2, 0.7, 12.0))) + 2.0
+        return (
+            Schrodinger(lambda x: -1 / x.norm(dim=1), Lebesgue(Radial(2, scale=0.7, outer=12.0)))
+            + 2.0
+        )
 
 
 class TestPlainPoints(Decaying):
@@ -259,4 +259,4 @@ class TestMuEigenGame(TestGHA):
 
 class TestBiasedNorms(TestGHA):
     def method(self, modes):
-        return NeuralEF("overlap", "biased", decay=0.9)
+        return NeuralEF(penalty="overlap", normalisation="biased", decay=0.9)

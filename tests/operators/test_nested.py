@@ -6,10 +6,7 @@ import torch
 from schmidt import nesting
 from schmidt.operators import (
     Ansatz,
-    Batch,
-    BoundedInputs,
     Distribution,
-    ExponentialEnvelope,
     Gaussian,
     Kernel,
     Lebesgue,
@@ -21,6 +18,8 @@ from schmidt.operators import (
     inner,
 )
 from schmidt.operators.jet import Exact, Jet
+from schmidt.operators.methods import Batch
+from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope
 
 MODES = 5
 MASKS = {
@@ -72,7 +71,7 @@ def batch(form, f, g, sample, evd):
 def test_evd_gradient_is_twice_equation_19(name):
     """4 Σ_l {−m_l T f_l + Σ_i M_il f_i Λ_il}, with T f from the strong form."""
     masks = MASKS[name].to(torch.zeros((), dtype=torch.float64))
-    measure = Lebesgue(Radial(2, 1.0, 20.0))
+    measure = Lebesgue(Radial(2, scale=1.0, outer=20.0))
     strong = Schrodinger(coulomb, measure, form="strong")
     sample = strong.sample(300, generator())
     f = network()
@@ -120,7 +119,7 @@ def test_joint_gradient_is_autograd_of_the_nested_objective(weights, evd):
     """Prop. C.4 and eq. (6): Σ_l w_l (−2 Σ_{i≤l} ⟨g_i|Tf_i⟩ + Σ_{i,j≤l} ⟨f_i|f_j⟩⟨g_i|g_j⟩)."""
     f, g = network(seed=1), network(seed=1 if evd else 2)
     if evd:
-        form = Schrodinger(coulomb, Lebesgue(Radial(2, 1.0, 20.0)))
+        form = Schrodinger(coulomb, Lebesgue(Radial(2, scale=1.0, outer=20.0)))
         g = f
     else:
         form = Kernel(kernel, Distribution(Gaussian(1.0, 2)), Distribution(Gaussian(1.5, 2)))
@@ -148,7 +147,7 @@ def test_joint_gradient_is_autograd_of_the_nested_objective(weights, evd):
 
 def test_sequential_nesting_on_a_shared_network_is_the_masked_gradient():
     """D.6: term l's objective acts through f_l alone, although all modes share parameters."""
-    form = Schrodinger(coulomb, Lebesgue(Radial(2, 1.0, 20.0)))
+    form = Schrodinger(coulomb, Lebesgue(Radial(2, scale=1.0, outer=20.0)))
     sample = form.sample(200, generator())
     f = network()
     total = 0

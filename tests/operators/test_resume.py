@@ -21,7 +21,6 @@ from schmidt.operators import (
     Data,
     Dependence,
     DisjointMLP,
-    Factor,
     FiniteDifferences,
     IndexTable,
     Kernel,
@@ -36,6 +35,7 @@ from schmidt.operators import (
     fit,
 )
 from schmidt.operators.checkpoint import read
+from schmidt.operators.networks import Factor
 from schmidt.storage import DamagedFileError, FolderInUseError, exclusive
 from support.small import oscillator, small_network
 
@@ -47,7 +47,7 @@ def square(x):
 
 
 def well(potential=square, shift=8.0, scale=0.7, **settings):
-    return Schrodinger(potential, Lebesgue(Radial(2, scale, 6.0)), **settings) + shift
+    return Schrodinger(potential, Lebesgue(Radial(2, scale=scale, outer=6.0)), **settings) + shift
 
 
 def trained(directory, form=None, network=None, left=None, resume=False, **arguments):
@@ -125,9 +125,9 @@ def test_other_settings_of_a_method_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"method.decay: 0.9 then, 0.99 now"):
         trained(tmp_path, network=mlp(), method=SpIN(3), resume=True)
     other = tmp_path / "other"
-    trained(other, method=NeuralEF("overlap"))
+    trained(other, method=NeuralEF(penalty="overlap"))
     with pytest.raises(ValueError, match="overlap"):
-        trained(other, method=NeuralEF("deflation"), resume=True)
+        trained(other, method=NeuralEF(penalty="deflation"), resume=True)
 
 
 def rows(seed, n=40):

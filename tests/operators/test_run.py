@@ -147,7 +147,7 @@ def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path):
     ],
 )
 def test_nan_stops_with_step_and_cause(potential, cause):
-    form = Schrodinger(potential, Lebesgue(Radial(2, 0.7, 6.0)))
+    form = Schrodinger(potential, Lebesgue(Radial(2, scale=0.7, outer=6.0)))
     rate = 1e-2 if "finite" in cause else 1e25
     training = Training(steps=40, batch=64, lr=rate, optimizer="sgd", warmup=1)
     with pytest.raises(DivergedError, match=rf"step \d+: .*{cause}"):
@@ -278,7 +278,7 @@ def test_unnested_functions_in_any_gauge_keep_their_span():
 
 def test_weak_and_strong_forms_train_as_a_sum():
     """Orders combine: the sum needs second derivatives of f and first ones of g."""
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     weak = Schrodinger(lambda x: x.pow(2).sum(1), measure)
     strong = Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
     assert strong.orders() == (2, 0)

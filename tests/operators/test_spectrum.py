@@ -13,7 +13,6 @@ from schmidt.linalg import fix_signs
 from schmidt.operators import (
     Distribution,
     Form,
-    Functions,
     Gaussian,
     Indices,
     Kernel,
@@ -23,6 +22,7 @@ from schmidt.operators import (
     spectrum,
 )
 from schmidt.operators.jet import Derivatives, Exact
+from schmidt.operators.spectrum import Functions
 
 module = import_module("schmidt.operators.spectrum")
 SIZE = 12

@@ -37,7 +37,7 @@ def network():
 def made(method="sequential", **settings):
     training = Training(**{"steps": 50, "batch": 64, "optimizer": "rmsprop", **settings})
     form = oscillator("strong") if method == "spin-x" else oscillator()
-    return Run(form, network(), None, method, training)
+    return Run(form, network(), None, method=method, training=training)
 
 
 def state_of(run):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from schmidt.operators import Data, Functions, Gaussian, Matrix, Mixture
+from schmidt.operators import Data, Gaussian, Matrix, Mixture
+from schmidt.operators.spectrum import Functions
 
 
 def reversed_view(a: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from schmidt.problems.formula import formula
 
 
 def found(problem: Problem, modes: int | None = None) -> Solution:
-    return ritz(problem, modes=modes, budget=1.5, rtol=1e-8, progress=False)
+    return ritz(problem, modes=modes, budget=1.5, tol=1e-8, progress=False)
 
 
 def energies(solution: Solution) -> np.ndarray:

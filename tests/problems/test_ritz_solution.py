@@ -42,7 +42,7 @@ def solved() -> Callable[[str], Solution]:
     def find(name: str) -> Solution:
         if name not in known:
             problem, modes = CASES[name]
-            known[name] = ritz(problem(), modes=modes, budget=1.5, rtol=1e-8, progress=False)
+            known[name] = ritz(problem(), modes=modes, budget=1.5, tol=1e-8, progress=False)
         return known[name]
 
     return find
@@ -73,7 +73,7 @@ def test_reports_are_plain_and_complete(name: str, solved: Callable[[str], Solut
     for key in ("values", "residual", "radius", "relative_residual", "relative_error"):
         assert len(report[key]) == modes
     assert report["held_out_points"] == len(solved(name).sample.x) > 0
-    assert {"budget", "rtol", "width", "points", "rank"} <= set(report["settings"])
+    assert {"budget", "tol", "width", "points", "rank"} <= set(report["settings"])
     np.testing.assert_array_equal(numbers(report["values"]), solved(name).values)
 
 
@@ -160,7 +160,7 @@ def test_complex_values_come_as_pairs(solved: Callable[[str], Solution]) -> None
 
 @pytest.mark.parametrize("shift", [5.0, 60.0])
 def test_errors_are_relative_to_energies_whatever_the_shift(shift: float) -> None:
-    solution = ritz(oscillator2d(shift), modes=6, budget=1.0, rtol=1e-6, progress=False)
+    solution = ritz(oscillator2d(shift), modes=6, budget=1.0, tol=1e-6, progress=False)
     exact = solution.exact
     assert exact is not None
     np.testing.assert_allclose(solution.sizes(exact), [2, 4, 4, 6, 6, 6])
@@ -178,7 +178,7 @@ def test_values_at_zero_are_judged_by_the_spacing(solved: Callable[[str], Soluti
 
 
 def test_solving_by_name_and_by_problem_is_the_same() -> None:
-    by_name = solve("oscillator2d", modes=3, budget=1.0, rtol=1e-3, progress=False)
+    by_name = solve("oscillator2d", modes=3, budget=1.0, tol=1e-3, progress=False)
     assert isinstance(by_name, Solution)
-    again = ritz(named("oscillator2d"), modes=3, budget=1.0, rtol=1e-3, progress=False)
+    again = ritz(named("oscillator2d"), modes=3, budget=1.0, tol=1e-3, progress=False)
     np.testing.assert_allclose(by_name.values, again.values, atol=1e-9)

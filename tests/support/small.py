@@ -16,7 +16,7 @@ from schmidt.operators import (
 
 def oscillator(form: str = "weak") -> Form:
     """∇² − |x|² + 5, with the eigenvalues 3, 1, 1, −1, …"""
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     return Schrodinger(lambda x: x.pow(2).sum(1), measure, form=form) + 5.0
 
 

@@ -12,7 +12,7 @@ from schmidt.adapters.delta import weight_matrices
 Shape = tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Memory:
     """Bytes that training takes, without activations.
 
@@ -60,12 +60,12 @@ def linear_shapes(model: nn.Module, targets: Iterable[str] | None = None) -> dic
 
 
 def decoder_shapes(
-    hidden: int, intermediate: int, layers: int, kv: int | None = None
+    hidden: int, intermediate: int, *, layers: int, kv: int | None = None
 ) -> dict[str, Shape]:
     """The seven matrices per layer of a decoder in the manner of Llama.
 
-    Llama-2-7B is ``decoder_shapes(4096, 11008, 32)``. With grouped queries, ``kv`` is the width of
-    keys and values.
+    Llama-2-7B is ``decoder_shapes(4096, 11008, layers=32)``. With grouped queries, ``kv`` is
+    the width of keys and values.
     """
     kv = hidden if kv is None else kv
     one = {
@@ -124,11 +124,24 @@ def memory_table(
     }
     adapted = [
         Memory(
-            name, pair, frozen + adapter_bytes * pair, adapter_bytes * pair, state_bytes * numbers
+            method=name,
+            trained=pair,
+            weights=frozen + adapter_bytes * pair,
+            gradients=adapter_bytes * pair,
+            state=state_bytes * numbers,
         )
         for name, numbers in states.items()
     ]
-    return [Memory("full, AdamW", dense, whole, whole, 2 * state_bytes * dense), *adapted]
+    return [
+        Memory(
+            method="full, AdamW",
+            trained=dense,
+            weights=whole,
+            gradients=whole,
+            state=2 * state_bytes * dense,
+        ),
+        *adapted,
+    ]
 
 
 def _sizes(shapes: Mapping[str, Shape] | Sequence[Shape], rank: int) -> list[Shape]:

@@ -27,7 +27,7 @@ METHODS = Choice("auto", "lapack", "gram", "projection")
 """Ways to the singular triplets, see :func:`schmidt.linalg.leading`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerDelta:
     """W1 − W0 of one weight, cut to its best rank.
 
@@ -178,9 +178,9 @@ class Delta:
 def lowrank_delta(
     W0: Tensor,
     W1: Tensor,
+    *,
     rank: int | None = None,
     energy: float | None = None,
-    *,
     svd: str = "auto",
     seed: int = 0,
 ) -> LayerDelta: ...
@@ -188,18 +188,18 @@ def lowrank_delta(
 def lowrank_delta(
     W0: nn.Module,
     W1: nn.Module | Mapping[str, Tensor],
+    *,
     rank: int | None = None,
     energy: float | None = None,
-    *,
     svd: str = "auto",
     seed: int = 0,
 ) -> Delta: ...
 def lowrank_delta(
     W0: Tensor | nn.Module,
     W1: Tensor | nn.Module | Mapping[str, Tensor],
+    *,
     rank: int | None = None,
     energy: float | None = None,
-    *,
     svd: str = "auto",
     seed: int = 0,
 ) -> LayerDelta | Delta:
@@ -376,8 +376,10 @@ def _cut(W0: Tensor, W1: Tensor, rule: RankRule, svd: str, seed: int, kind: str)
     norm = float(exact.norm())
     r = rule.choose(s.double().cpu().numpy(), norm**2, 0) if by_energy else wanted
     assert r is not None
-    known = Factorization(U[:, :r], s[:r], V[:, :r], None, {"rule": str(rule), "svd": svd})
-    found = LayerDelta(known, norm, 0.0, kind)
+    known = Factorization(
+        U[:, :r], s[:r], V[:, :r], certificate=None, settings={"rule": str(rule), "svd": svd}
+    )
+    found = LayerDelta(factorization=known, norm=norm, error=0.0, kind=kind)
     B, A = found.B.double(), found.A.double()
     rest = float(torch.addmm(exact, B, A, alpha=-1).norm())
     # B·A against U Σ Vᵀ, and sums of products in float64
@@ -394,4 +396,6 @@ def _cut(W0: Tensor, W1: Tensor, rule: RankRule, svd: str, seed: int, kind: str)
         estimates={"energy": 1 - share},
     )
     error = rest / norm if norm else 0.0
-    return LayerDelta(replace(known, certificate=certificate), norm, error, kind)
+    return LayerDelta(
+        factorization=replace(known, certificate=certificate), norm=norm, error=error, kind=kind
+    )

@@ -66,9 +66,9 @@ def pairs_of(group: dict[str, Any]) -> list[Pair]:
                 entry["name"],
                 A,
                 B,
-                entry["scaling"],
-                entry["kind"],
-                entry["blocks"],
+                scaling=entry["scaling"],
+                kind=entry["kind"],
+                blocks=entry["blocks"],
                 start=entry["start"],
             )
         )

@@ -86,8 +86,8 @@ class LoRAPro(Optimizer):
         self,
         model: nn.Module | Iterable[Pair],
         lr: float = 1e-4,
-        mode: Mode = "adamw-factored",
         *,
+        mode: Mode = "adamw-factored",
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
@@ -269,6 +269,7 @@ class LoRAPro(Optimizer):
 def create_lorapro_optimizer(
     model: nn.Module | Iterable[Pair],
     lr: float = 1e-4,
+    *,
     mode: Mode = "adamw-factored",
     **settings: Any,
 ) -> LoRAPro:
@@ -288,7 +289,7 @@ def create_lorapro_optimizer(
         optimizer = create_lorapro_optimizer(model, lr=1e-4)
         trainer = transformers.Trainer(model, ..., optimizers=(optimizer, None))
     """
-    return LoRAPro(model, lr, mode, **settings)
+    return LoRAPro(model, lr, mode=mode, **settings)
 
 
 def trainer_optimizer(args: Any, **settings: Any) -> tuple[type, dict[str, Any]]:

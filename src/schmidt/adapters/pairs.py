@@ -9,7 +9,7 @@ A (r, n).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ class Pair:
     name: str
     A: nn.Parameter
     B: nn.Parameter
+    _: KW_ONLY
     scaling: float = 1.0
     kind: Kind = "manual"
     blocks: int = 1

@@ -41,7 +41,7 @@ USUAL = "the problem's"
 
 TRAINING = ("steps", "batch", "optimizer", "lr", "extra_shift")
 TRAINING_ONLY = (*TRAINING, "checkpoint_every", "network", "device", "dtype", "start", "polish")
-RITZ_ONLY = ("budget", "rtol")
+RITZ_ONLY = ("budget", "tol")
 
 
 FLAGS = {
@@ -49,7 +49,7 @@ FLAGS = {
     "--extent": Number(0, open="low"),
     "--modes": Number(1, whole=True),
     "--budget": Number(0, open="low"),
-    "--rtol": Number(0, open="low"),
+    "--tol": Number(0, open="low"),
     "--steps": Number(1, whole=True),
     "--batch": Number(4, whole=True),
     "--lr": Number(0, open="low"),
@@ -87,7 +87,7 @@ class SolveOptions:
     spin-x, neuralef, neuralef-original, neuralef-deflation, eigengame, mu-eigengame, gha."""
     budget: Annotated[float | None, optional("SECONDS", "by dimension and modes")] = None
     """ritz: time for the search."""
-    rtol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
+    tol: Annotated[float | None, optional("FLOAT", "1e-9")] = None
     """ritz: stop when the estimated relative error is below this."""
     network: Annotated[
         Literal["disjoint", "shared"] | None, optional("disjoint|shared", "disjoint")
@@ -234,7 +234,7 @@ def _ritz(options: SolveOptions, problem: Problem, console: Console) -> Solution
             problem,
             modes=modes,
             budget=options.budget,
-            rtol=1e-9 if options.rtol is None else options.rtol,
+            tol=1e-9 if options.tol is None else options.tol,
             seed=options.seed,
         )
 

@@ -297,7 +297,7 @@ class MatrixCompletion(Updates, Recommendations, Stored):
             part.left * signs,
             part.values * self.unit_,
             part.right * signs,
-            known,
+            certificate=known,
             settings=self.get_params(),
         )
 

@@ -53,7 +53,7 @@ class PathStep:
         return PathStep(self.penalty * unit, self.rank, self.errors * unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PenaltyPath:
     """What the path found.
 
@@ -134,11 +134,17 @@ def regularisation_path(
     gain = bias_squares - squares
     standard_error = float(gain.std() / np.sqrt(len(gain)))
     if rank == 0 or gain.mean() <= BEYOND_CHANCE * standard_error:
-        errors = bias_error, bias_error, standard_error
-        return PenaltyPath(tuple(steps), None, 0, *errors, tuple(start))
-    errors = _root_mean(squares), bias_error, standard_error
-    penalty = _interpolated(steps, chosen, rank)
-    return PenaltyPath(tuple(steps), penalty, rank, *errors, tuple(best))
+        rank, best = 0, start
+    found = _interpolated(steps, chosen, rank) if rank else None
+    return PenaltyPath(
+        steps=tuple(steps),
+        penalty=found,
+        rank=rank,
+        error=_root_mean(squares) if rank else bias_error,
+        bias_error=bias_error,
+        standard_error=standard_error,
+        models=tuple(best),
+    )
 
 
 @dataclass(frozen=True)

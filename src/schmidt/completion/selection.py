@@ -145,7 +145,7 @@ class VariationalFit:
         return VariationalFit(self.error * unit, self.components, noise, ())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """What the held-out entries were asked, and what they answered.
 
@@ -240,9 +240,18 @@ def select(
     else:
         models = [Model(m.biases, m.part.truncate(path.rank)) for m in path.models]
     calibration = Calibration.of(parts, models, posteriors, limits)
-    counts = count, held_out, len(x) - held_out
-    error = found.get(best, bias_error)
-    return Selection(bias_error, variational, path, fit, best, error, *counts, calibration)
+    return Selection(
+        bias_error=bias_error,
+        variational=variational,
+        path=path,
+        fit=fit,
+        method=best,
+        error=found.get(best, bias_error),
+        folds=count,
+        held_out=held_out,
+        trained=len(x) - held_out,
+        calibration=calibration,
+    )
 
 
 def _variational(

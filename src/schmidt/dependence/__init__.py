@@ -6,9 +6,8 @@ from schmidt.dependence.correspondence import (
     correspondence_analysis,
     multiple_correspondence_analysis,
 )
-from schmidt.dependence.inputs import Inputs
 from schmidt.dependence.linear import LinearCDK
-from schmidt.dependence.moments import PairMoments, moments
+from schmidt.dependence.moments import moments
 from schmidt.dependence.networks import DisjointTrunk, MLPTrunk, Tower
 from schmidt.dependence.objective import PairedLowRank
 from schmidt.dependence.rows import WeightedPairs
@@ -25,12 +24,10 @@ __all__ = [
     "DisjointTrunk",
     "GivenPairs",
     "IndependenceTest",
-    "Inputs",
     "JointTable",
     "LinearCDK",
     "LoaderPairs",
     "MLPTrunk",
-    "PairMoments",
     "PairedLowRank",
     "Tower",
     "WeightedPairs",

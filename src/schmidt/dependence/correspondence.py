@@ -16,7 +16,7 @@ NUMERICAL_RANK = 1e-12
 PARAMETERS = {"modes": Number(1, whole=True, none=True)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Correspondence:
     """Coordinates of the rows and columns of a table, by the modes of p/(p_x p_y) − 1.
 
@@ -77,15 +77,15 @@ class Correspondence:
         """The first modes only."""
         check({"modes": Number(1, len(self.values), whole=True)}, modes=modes)
         return Correspondence(
-            self.values[:modes],
-            self.rows[:, :modes],
-            self.columns[:, :modes],
-            self.row_masses,
-            self.column_masses,
-            self.row_labels,
-            self.column_labels,
-            self.total,
-            self.certificate.truncate(modes, {}, f"{modes} modes", False),
+            values=self.values[:modes],
+            rows=self.rows[:, :modes],
+            columns=self.columns[:, :modes],
+            row_masses=self.row_masses,
+            column_masses=self.column_masses,
+            row_labels=self.row_labels,
+            column_labels=self.column_labels,
+            total=self.total,
+            certificate=self.certificate.truncate(modes, {}, f"{modes} modes", False),
         )
 
     def plot(self, axes: Any = None, modes: tuple[int, int] = (0, 1)) -> Any:
@@ -304,15 +304,15 @@ def _analyse(
     error = 8 * max(p.shape) * np.finfo(float).eps
     values = s[:count].clip(0, 1)
     return Correspondence(
-        values,
-        rows,
-        columns,
-        a,
-        b,
-        row_labels,
-        column_labels,
-        float((scaled**2).sum()),
-        Certificate(
+        values=values,
+        rows=rows,
+        columns=columns,
+        row_masses=a,
+        column_masses=b,
+        row_labels=row_labels,
+        column_labels=column_labels,
+        total=float((scaled**2).sum()),
+        certificate=Certificate(
             asked=f"{count} modes",
             notes=("exact for this table up to rounding; it may be a sample of something else",),
             estimates={"values": np.full(count, error)},

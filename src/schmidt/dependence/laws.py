@@ -49,7 +49,7 @@ def law(
             raise ValueError("sample_weight belongs to pairs; items with classes have none")
         if len(X) != 2 or len(Y) != 2:
             raise ValueError("items with classes are given as (X, cx) and (Y, cy)")
-        return ClassPairs(plain_items(X[0], "X"), X[1], plain_items(Y[0], "Y"), Y[1], prior)
+        return ClassPairs(plain_items(X[0], "X"), X[1], plain_items(Y[0], "Y"), Y[1], prior=prior)
     return WeightedPairs(plain_items(X, "X"), plain_items(Y, "Y"), sample_weight, weights)
 
 

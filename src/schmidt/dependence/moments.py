@@ -18,7 +18,7 @@ DRAWN = 2**15
 """Pairs to draw of a law that is known through draws only."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PairMoments:
     """Means (K,), (K′,), covariances (K, K), (K′, K′) and cross-covariance E[f gᵀ] − E[f]E[g]ᵀ
     (K, K′) under p(x, y), float64. Plain means: they are divided by n, not by n − 1."""
@@ -46,11 +46,11 @@ def pooled(parts: Sequence[tuple[PairMoments, float]]) -> PairMoments:
         return out
 
     return PairMoments(
-        f,
-        g,
-        mixed("cov_f", "mean_f", "mean_f", f, f),
-        mixed("cov_g", "mean_g", "mean_g", g, g),
-        mixed("cross", "mean_f", "mean_g", f, g),
+        mean_f=f,
+        mean_g=g,
+        cov_f=mixed("cov_f", "mean_f", "mean_f", f, f),
+        cov_g=mixed("cov_g", "mean_g", "mean_g", g, g),
+        cross=mixed("cross", "mean_f", "mean_g", f, g),
     )
 
 
@@ -135,7 +135,7 @@ class _Sums:
         mean_f, offset_f, cov_f = self.f.moments()
         mean_g, offset_g, cov_g = self.g.moments()
         cross = self.cross / self.f.mass - torch.outer(offset_f, offset_g)
-        return PairMoments(mean_f, mean_g, cov_f, cov_g, cross)
+        return PairMoments(mean_f=mean_f, mean_g=mean_g, cov_f=cov_f, cov_g=cov_g, cross=cross)
 
 
 def _by_class(
@@ -158,4 +158,4 @@ def _by_class(
     (mean_f, offset_f, cov_f, sum_f), (mean_g, offset_g, cov_g, sum_g) = found
     # Σ_c p(c) E[f|c] E[g|c]ᵀ, where the sums hold p(c) E[·|c]
     cross = sum_f.T @ (sum_g / pairs.prior[:, None]) - torch.outer(offset_f, offset_g)
-    return PairMoments(mean_f, mean_g, cov_f, cov_g, cross)
+    return PairMoments(mean_f=mean_f, mean_g=mean_g, cov_f=cov_f, cov_g=cov_g, cross=cross)

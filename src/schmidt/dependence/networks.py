@@ -244,7 +244,7 @@ def mapped(pairs: PairSampler, f: Features, g: Features) -> PairSampler | None:
         return out
     if isinstance(pairs, ClassPairs):
         x, y = _all(f, pairs.x), _all(g, pairs.y)
-        return ClassPairs(x, pairs.code_x, y, pairs.code_y, pairs.prior)
+        return ClassPairs(x, pairs.code_x, y, pairs.code_y, prior=pairs.prior)
     return None
 
 

@@ -39,7 +39,7 @@ PARAMETERS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IndependenceTest:
     """Whether two variables depend on each other.
 
@@ -162,11 +162,11 @@ def independence_test(
         found += _by_mode(u, v, arrangements, permutations, level, modes, seed, p)
     p_values = np.array(found[1:])
     return IndependenceTest(
-        p,
-        p_values,
-        int((p_values <= level).sum()),
-        level,
-        Certificate(
+        p_value=p,
+        p_values=p_values,
+        modes=int((p_values <= level).sum()),
+        level=level,
+        certificate=Certificate(
             asked="independence" + (" given z" if given is not None else ""),
             estimates={"p_value": p},
             notes=tuple(notes),

@@ -177,7 +177,9 @@ def _one_sided(
         "seed": seed,
     }
     known = replace(known, bounds=bounds)
-    return Factorization(functions, values[:k] * unit, functions, known, settings)
+    return Factorization(
+        functions, values[:k] * unit, functions, certificate=known, settings=settings
+    )
 
 
 def _certificate(
@@ -365,7 +367,7 @@ def _two_sided(
     left = Extension(kernel, X, found.right / (s * math.sqrt(n)), False, unit)
     right = Extension(kernel, Y, found.left / (s * math.sqrt(m)), True, unit)
     settings = {"method": "nystrom", "points": [n, m], "seed": seed}
-    return Factorization(left, s * unit, right, known, settings)
+    return Factorization(left, s * unit, right, certificate=known, settings=settings)
 
 
 def _points(X: Any) -> Any:

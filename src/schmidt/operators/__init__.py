@@ -1,125 +1,69 @@
-"""Operators known only through ⟨g|Tf⟩ and samples: learned singular and eigen functions."""
+"""Operators known only through ⟨g|Tf⟩ and samples: learned singular and eigen functions.
+
+What a first page of code needs is here; more of a kind is in its room: ``measures``, ``networks``,
+``methods``, ``ritz``, and ``jet``.
+"""
 
 from schmidt.operators.dependence import Dependence
 from schmidt.operators.differential import ConvectionDiffusion, Schrodinger, SelfAdjointDifferential
 from schmidt.operators.fit import Fit, fit
 from schmidt.operators.form import Form, PointwiseForm, Sample, inner
-from schmidt.operators.jet import Exact, FiniteDifferences, Hutchinson, Jet, JetModule
+from schmidt.operators.jet import FiniteDifferences, Hutchinson, Jet
 from schmidt.operators.kernel import Kernel, Matrix
 from schmidt.operators.measures import (
-    Affine,
     Data,
     Distribution,
     Gaussian,
     Indices,
     Lebesgue,
-    Measure,
     Mixture,
-    Periodic,
     Points,
-    Product,
-    Proposal,
     Radial,
-    SmoothBox,
     UniformBox,
-    Weighted,
 )
-from schmidt.operators.methods import (
-    GHA,
-    Batch,
-    DivergedError,
-    Method,
-    NestedLowRank,
-    NeuralEF,
-    SpIN,
-    SpINX,
-)
+from schmidt.operators.methods import DivergedError, NestedLowRank, NeuralEF, SpIN
 from schmidt.operators.networks import (
     Ansatz,
-    BoundedInputs,
-    BoxMask,
     DisjointMLP,
-    ExponentialEnvelope,
-    Factor,
     FourierFeatures,
     GaussianEnvelope,
-    Hidden,
     IndexTable,
-    PeriodicInputs,
     ScaledInputs,
     SharedMLP,
 )
 from schmidt.operators.nystrom import nystrom
-from schmidt.operators.ritz import (
-    BoxSpace,
-    CoulombSpace,
-    EuclideanSpace,
-    NormalSpace,
-    Ritz,
-    Space,
-    TorusSpace,
-    TrunkFeatures,
-    TrunkTraining,
-    bound_states,
-    confining,
-    eigenfunctions,
-    galerkin,
-    train_trunk,
-)
+from schmidt.operators.ritz import Ritz, bound_states, eigenfunctions
 from schmidt.operators.run import Run
-from schmidt.operators.soap import SOAP
-from schmidt.operators.spectrum import Functions, NotSelfAdjointError, Spectrum, spectrum
+from schmidt.operators.spectrum import NotSelfAdjointError, Spectrum, spectrum
 from schmidt.operators.training import Training
 
 __all__ = [
-    "GHA",
-    "SOAP",
-    "Affine",
     "Ansatz",
-    "Batch",
-    "BoundedInputs",
-    "BoxMask",
-    "BoxSpace",
     "ConvectionDiffusion",
-    "CoulombSpace",
     "Data",
     "Dependence",
     "DisjointMLP",
     "Distribution",
     "DivergedError",
-    "EuclideanSpace",
-    "Exact",
-    "ExponentialEnvelope",
-    "Factor",
     "FiniteDifferences",
     "Fit",
     "Form",
     "FourierFeatures",
-    "Functions",
     "Gaussian",
     "GaussianEnvelope",
-    "Hidden",
     "Hutchinson",
     "IndexTable",
     "Indices",
     "Jet",
-    "JetModule",
     "Kernel",
     "Lebesgue",
     "Matrix",
-    "Measure",
-    "Method",
     "Mixture",
     "NestedLowRank",
     "NeuralEF",
-    "NormalSpace",
     "NotSelfAdjointError",
-    "Periodic",
-    "PeriodicInputs",
     "Points",
     "PointwiseForm",
-    "Product",
-    "Proposal",
     "Radial",
     "Ritz",
     "Run",
@@ -128,24 +72,14 @@ __all__ = [
     "Schrodinger",
     "SelfAdjointDifferential",
     "SharedMLP",
-    "SmoothBox",
     "SpIN",
-    "SpINX",
-    "Space",
     "Spectrum",
-    "TorusSpace",
     "Training",
-    "TrunkFeatures",
-    "TrunkTraining",
     "UniformBox",
-    "Weighted",
     "bound_states",
-    "confining",
     "eigenfunctions",
     "fit",
-    "galerkin",
     "inner",
     "nystrom",
     "spectrum",
-    "train_trunk",
 ]

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -65,6 +65,7 @@ class Fit:
 
     form: Form
     right: nn.Module
+    _: KW_ONLY
     left: nn.Module | None
     history: list[dict[str, Any]]
     steps: int
@@ -138,7 +139,7 @@ class Fit:
             self.form, count, "the learned functions", spread, *(alarms if vanished else [])
         )
         if estimate != "ritz":
-            return Factorization(left, values, right, known, settings)
+            return Factorization(left, values, right, certificate=known, settings=settings)
         return _by_magnitude(values, right, left, known, settings)
 
 
@@ -212,7 +213,15 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError("resume needs the directory of the checkpoint")
     settings = {**(settings or {}), "start": start}
-    run = Run(form, right, left, method, training, derivatives, settings)
+    run = Run(
+        form,
+        right,
+        left,
+        method=method,
+        training=training,
+        derivatives=derivatives,
+        settings=settings,
+    )
     directory = None if checkpoint is None else Path(checkpoint)
     with nullcontext() if directory is None else exclusive(directory):
         if directory is not None and resume and not exists(directory):
@@ -248,15 +257,15 @@ def fit(
     return Fit(
         form,
         last,
-        before,
-        at.history,
-        at.step,
-        seconds,
-        run.settings,
-        interrupted and at.step < run.training.steps,
-        run.derivatives,
-        extra,
-        run.method,
+        left=before,
+        history=at.history,
+        steps=at.step,
+        seconds=seconds,
+        settings=run.settings,
+        interrupted=interrupted and at.step < run.training.steps,
+        derivatives=run.derivatives,
+        polished=extra,
+        method=run.method,
     )
 
 
@@ -340,7 +349,7 @@ def _by_magnitude(
         left = right if same else left.select(order)
         estimates = {k: v[order] if np.ndim(v) else v for k, v in known.estimates.items()}
         values, known = values[order], replace(known, estimates=estimates)
-    return Factorization(left, values, right, known, settings)
+    return Factorization(left, values, right, certificate=known, settings=settings)
 
 
 def _unproven(

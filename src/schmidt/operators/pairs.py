@@ -86,7 +86,9 @@ class ClassPairs:
     The kernel p(x,y)/(p(x)p(y)) − 1 of C classes has at most C − 1 singular values above 0.
     """
 
-    def __init__(self, x: Any, cx: Any, y: Any, cy: Any, prior: str | Tensor = "empirical") -> None:
+    def __init__(
+        self, x: Any, cx: Any, y: Any, cy: Any, *, prior: str | Tensor = "empirical"
+    ) -> None:
         if isinstance(prior, str) and prior not in ("empirical", "uniform"):
             raise ValueError(f"prior must be 'empirical' or 'uniform', got {prior!r}")
         x, y = (_items(side, name) for side, name in ((x, "x"), (y, "y")))
@@ -137,12 +139,12 @@ class ClassPairs:
         chosen = chosen.sort().values
         x, y = (torch.isin(code, chosen) for code in (self.code_x, self.code_y))
         sides = self.x[x], self.code_x[x], self.y[y], self.code_y[y]
-        return ClassPairs(*sides, self.prior[chosen])
+        return ClassPairs(*sides, prior=self.prior[chosen])
 
     def items(self, x: Tensor, y: Tensor) -> ClassPairs:
         """Some of the items of each domain, by position; every class must be among them."""
         sides = self.x[x], self.code_x[x], self.y[y], self.code_y[y]
-        return ClassPairs(*sides, self.prior)
+        return ClassPairs(*sides, prior=self.prior)
 
     @property
     def weights(self) -> tuple[Tensor, Tensor]:

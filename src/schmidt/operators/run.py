@@ -49,6 +49,7 @@ class Run:
         form: Form,
         right: nn.Module,
         left: nn.Module | None = None,
+        *,
         method: str | Method = "sequential",
         training: Training | None = None,
         derivatives: Derivatives | None = None,

@@ -52,6 +52,7 @@ class SOAP(Optimizer):
         self,
         params: Iterable[Tensor],
         lr: float = 3e-3,
+        *,
         betas: tuple[float, float] = (0.9, 0.95),
         precondition_decay: float = 0.95,
         eps: float = 1e-8,

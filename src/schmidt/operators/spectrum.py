@@ -29,7 +29,7 @@ class Overlaps:
     pi: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Spectrum:
     """Three estimates of the leading values of T from L learned functions.
 

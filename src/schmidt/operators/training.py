@@ -56,7 +56,7 @@ NOT_COMPARED = (
 """What a resumed run may change, or what is compared elsewhere."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """How to train.
 

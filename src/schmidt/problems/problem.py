@@ -34,7 +34,7 @@ class ExactSpectrum:
     left: Callable[[np.ndarray, int], np.ndarray] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Problem:
     """An operator with everything needed to solve it and to judge the answer.
 
@@ -81,7 +81,7 @@ class Problem:
         return count
 
     def networks(
-        self, kind: str = "disjoint", modes: int | None = None, seed: int = 0
+        self, kind: str = "disjoint", modes: int | None = None, *, seed: int = 0
     ) -> tuple[nn.Module, nn.Module | None]:
         """Freshly drawn (right, left) networks; ``left`` is None for eigenvalue problems."""
         if self.network is None:

@@ -98,7 +98,7 @@ def ritz(
     *,
     modes: int | None = None,
     budget: float | None = None,
-    rtol: float = 1e-9,
+    tol: float = 1e-9,
     seed: int = 0,
     progress: bool = True,
     **unknown: Any,
@@ -122,7 +122,7 @@ def ritz(
         count,
         chosen.space(count),
         budget=budget,
-        rtol=rtol,
+        tol=tol,
         seed=seed,
         progress=progress,
     )
@@ -158,7 +158,7 @@ def train(
     chosen = named(problem) if isinstance(problem, str) else problem
     training = replace(training or chosen.training, **settings)
     if isinstance(network, str):
-        right, left = chosen.networks(network, modes, training.seed)
+        right, left = chosen.networks(network, modes, seed=training.seed)
     elif isinstance(network, tuple):
         right, left = network
     else:

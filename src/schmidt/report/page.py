@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Report:
     """
 
     title: str
+    _: KW_ONLY
     numbers: dict[str, Any] = field(default_factory=dict)
     headlines: list[str] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)

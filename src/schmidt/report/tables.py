@@ -41,7 +41,7 @@ def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> st
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Statistics:
     """Of one number over seeds.
 
@@ -63,10 +63,10 @@ def statistics(values: Sequence[float] | np.ndarray) -> Statistics:
     v = np.asarray([x for x in values if x is not None and np.isfinite(x)], dtype=float)
     if len(v) == 0:
         nothing = float("nan")
-        return Statistics(nothing, nothing, nothing, nothing, 0)
+        return Statistics(mean=nothing, sd=nothing, low=nothing, high=nothing, count=0)
     low, high = np.quantile(v, (LOW, HIGH))
     sd = float(v.std(ddof=1)) if len(v) > 1 else float("nan")
-    return Statistics(float(v.mean()), sd, float(low), float(high), len(v))
+    return Statistics(mean=float(v.mean()), sd=sd, low=float(low), high=float(high), count=len(v))
 
 
 def cell(s: Statistics, style: str = ".1e") -> str:

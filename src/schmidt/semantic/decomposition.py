@@ -43,7 +43,7 @@ def triplets(weights: sparse.csr_array, rank: int, seed: int = 0) -> Factorizati
         np.ascontiguousarray(terms * signs),
         values,
         np.ascontiguousarray(documents * signs),
-        known.truncate(kept, bounds, known.asked, known.met),
+        certificate=known.truncate(kept, bounds, known.asked, known.met),
         settings={"rank": kept, "seed": seed},
     )
 

@@ -161,10 +161,10 @@ class SemanticIndex(Changes, BaseEstimator):
     def _new_words(self) -> Words:
         return Words(
             self.vocabulary,
-            self.stemmer,
-            self.stop_words,
-            self.token_pattern,
-            self.strip_accents,
+            stemmer=self.stemmer,
+            stop_words=self.stop_words,
+            pattern=self.token_pattern,
+            strip_accents=self.strip_accents,
         )
 
     def _ranks(self, most: int) -> list[int]:
@@ -390,7 +390,7 @@ class SemanticIndex(Changes, BaseEstimator):
             left,
             values,
             right,
-            Certificate.from_dict(known) if known else None,
+            certificate=Certificate.from_dict(known) if known else None,
             settings={"rank": len(values), "seed": index.seed},
         )
         index._measure()

@@ -44,6 +44,7 @@ class Words:
     def __init__(
         self,
         vocabulary: Sequence[str] | None,
+        *,
         stemmer: Stemmer,
         stop_words: str | Iterable[str] | None,
         pattern: str,

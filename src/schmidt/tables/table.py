@@ -22,7 +22,7 @@ POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)",
 COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)", re.I)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """How a table is to be read, where the reader should not find out by itself."""
 
@@ -38,7 +38,7 @@ class TableOptions:
     """The columns to use: names, numbers from 1, or ranges such as 2-5."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Table:
     """Columns of text or numbers, and how they were understood.
 
@@ -175,13 +175,13 @@ def arranged(raw: Raw, options: TableOptions, name: str, labels: bool) -> Table:
     if options.columns:
         said.append("columns " + ", ".join(raw.names[j] for j in kept[:8]))
     return Table(
-        name,
-        tuple(raw.names[j] for j in kept),
-        names,
-        f"{name}: " + ", ".join(said),
-        tuple(raw.columns[j] for j in kept),
-        raw.lines,
-        raw.decimal,
+        name=name,
+        names=tuple(raw.names[j] for j in kept),
+        labels=names,
+        understood=f"{name}: " + ", ".join(said),
+        _columns=tuple(raw.columns[j] for j in kept),
+        _lines=raw.lines,
+        _decimal=raw.decimal,
     )
 
 

@@ -46,7 +46,15 @@ def normalised(x, recipe):
 
 def fit_of(network, name, recipe):
     form = model.form(recipe)
-    return Fit(form, network, None, [], 0, 0.0, method=method(name, recipe.modes))
+    return Fit(
+        form,
+        network,
+        left=None,
+        history=[],
+        steps=0,
+        seconds=0.0,
+        method=method(name, recipe.modes),
+    )
 
 
 def test_exact_functions_have_no_error_and_norms_that_are_values(tiny, tmp_path):

@@ -50,15 +50,15 @@ def test_k_is_at_most_the_gallery():
     part = DomainPair(items([0, 1]), items([0, 1]))
     other = DomainPair(items([2, 3]), items([2, 3]))
     empty = DomainPair(items([]), items([]))
-    assert ZeroShot("toy", part, empty, other, "abcd", k=10).k == 2
+    assert ZeroShot("toy", part, empty, other, names="abcd", k=10).k == 2
 
 
 def test_leaks_are_refused():
     part, empty = DomainPair(items([0, 1]), items([0, 1])), DomainPair(items([]), items([]))
     with pytest.raises(ValueError, match="class 'b' is in train and in test"):
-        ZeroShot("toy", part, empty, DomainPair(items([1]), items([1])), "ab")
+        ZeroShot("toy", part, empty, DomainPair(items([1]), items([1])), names="ab")
     with pytest.raises(ValueError, match="no items to test with"):
-        ZeroShot("toy", part, empty, DomainPair(items([2]), items([])), "abc")
+        ZeroShot("toy", part, empty, DomainPair(items([2]), items([])), names="abc")
 
 
 def test_shapes_are_checked():

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import Affine, Gaussian, Lebesgue, Periodic, Proposal, Radial, UniformBox
-from schmidt.operators.measures import Distribution, SmoothBox
+from schmidt.operators import Gaussian, Lebesgue, Radial, UniformBox
+from schmidt.operators.measures import Affine, Distribution, Periodic, Proposal, SmoothBox
 from schmidt.operators.measures.cube import SAMPLINGS
 
 LENGTHS = torch.tensor([[1.2, 0.4], [-0.3, 0.7]], dtype=torch.float64)
@@ -19,7 +19,7 @@ BASES: dict[str, Proposal] = {
     "gaussian": Gaussian(1.6, 2),
     "box": UniformBox(-8.0, 8.0, 2),
     "smooth box": SmoothBox(-7.0, 7.0, 2),
-    "radial": Radial(2, 0.7, 14.0, 1e-9),
+    "radial": Radial(2, scale=0.7, outer=14.0, inner=1e-9),
 }
 
 

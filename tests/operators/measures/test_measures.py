@@ -11,20 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import (
-    Data,
-    Gaussian,
-    Indices,
-    Lebesgue,
-    Measure,
-    Mixture,
-    Points,
-    Product,
-    Proposal,
-    Radial,
-    UniformBox,
-)
-from schmidt.operators.measures import Distribution, SmoothBox, Weighted
+from schmidt.operators import Data, Gaussian, Indices, Lebesgue, Mixture, Points, Radial, UniformBox
+from schmidt.operators.measures import Distribution, Measure, Product, Proposal, SmoothBox, Weighted
 
 
 def integrate(points: Points, integrand: Callable[[Tensor], Tensor]) -> float:
@@ -49,7 +37,7 @@ def test_distributions_evaluate_to_expectations(proposal: Proposal, second: floa
 
 
 @pytest.mark.parametrize(
-    "proposal", [Gaussian(1.5, 5), Radial(4, 1.0, 9.0), Mixture([Gaussian(1.5, 2)])]
+    "proposal", [Gaussian(1.5, 5), Radial(4, scale=1.0, outer=9.0), Mixture([Gaussian(1.5, 2)])]
 )
 def test_evaluation_without_a_rule_is_large_fixed_and_accurate(proposal: Proposal) -> None:
     measure, dim = Lebesgue(proposal, "plain"), proposal.dim
@@ -105,7 +93,10 @@ LINE = Lebesgue(UniformBox(0, 1, 1))
 DATA = Data(torch.tensor([[0.0], [1.0], [3.0]]).double())
 FACTORS: dict[str, tuple[list[Measure], int]] = {
     "lines": ([Lebesgue(Gaussian(1.0, 1)), Lebesgue(UniformBox(0, 2, 1))], 2),
-    "line and plane": ([Lebesgue(UniformBox(0, 2, 1)), Lebesgue(Radial(2, 1.0, 14.0))], 3),
+    "line and plane": (
+        [Lebesgue(UniformBox(0, 2, 1)), Lebesgue(Radial(2, scale=1.0, outer=14.0))],
+        3,
+    ),
     "data": ([DATA, Lebesgue(Gaussian(1.5, 1))], 2),
     "three": ([DATA, Lebesgue(UniformBox(0, 1, 1)), Lebesgue(Gaussian(1.0, 1))], 3),
     "spread apart": ([Lebesgue(Gaussian(1.0, 2), "sobol"), Lebesgue(Gaussian(1.0, 1))], 3),
@@ -163,7 +154,13 @@ def test_a_label_is_a_coordinate_of_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "proposal", [Gaussian(1.5, 1), SmoothBox(-1, 1, 2), Radial(2, 0.5, 30.0), Radial(3, 1.0, 9.0)]
+    "proposal",
+    [
+        Gaussian(1.5, 1),
+        SmoothBox(-1, 1, 2),
+        Radial(2, scale=0.5, outer=30.0),
+        Radial(3, scale=1.0, outer=9.0),
+    ],
 )
 def test_the_mass_of_a_distribution_is_one(proposal: Proposal) -> None:
     mass = float(Distribution(proposal).evaluation().weight.sum())
@@ -188,8 +185,8 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: UniformBox(1.0, 1.0, 2), "low < high on every axis"),
     (lambda: UniformBox([0, 1], [1, 1], 2), "low < high on every axis"),
     (lambda: UniformBox(0, math.inf, 1), "low < high on every axis, both finite"),
-    (lambda: Radial(1, 1.0, 5.0), "dim must be a whole number of at least 2, got 1"),
-    (lambda: Radial(2, 5.0, 1.0), "0 < inner < scale < outer"),
+    (lambda: Radial(1, scale=1.0, outer=5.0), "dim must be a whole number of at least 2, got 1"),
+    (lambda: Radial(2, scale=5.0, outer=1.0), "0 < inner < scale < outer"),
     (lambda: Mixture([]), "components of one dimension"),
     (lambda: Mixture([Gaussian(1, 1), Gaussian(1, 2)]), "components of one dimension"),
     (lambda: Mixture([Gaussian(1, 1)], [1, 2]), "one positive weight per component"),

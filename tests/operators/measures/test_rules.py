@@ -10,8 +10,8 @@ import torch
 from scipy.integrate import quad
 from torch import Tensor
 
-from schmidt.operators import Gaussian, Lebesgue, Mixture, Points, Proposal, Radial, UniformBox
-from schmidt.operators.measures import SmoothBox
+from schmidt.operators import Gaussian, Lebesgue, Mixture, Points, Radial, UniformBox
+from schmidt.operators.measures import Proposal, SmoothBox
 
 
 def integrate(points: Points, integrand: Callable[[Tensor], Tensor]) -> float:
@@ -74,7 +74,7 @@ def test_radial_rules_are_exact(
     dim: int, inner: float | None, n: int | None, tolerance: float
 ) -> None:
     """Smooth, off-centre, with angular momentum, and with a 1/r singularity."""
-    points = Lebesgue(Radial(dim, 0.5, 30.0, inner)).evaluation(n)
+    points = Lebesgue(Radial(dim, scale=0.5, outer=30.0, inner=inner)).evaluation(n)
     sphere = 2 * math.pi ** (dim / 2) / math.gamma(dim / 2)
     volume = (2 * math.pi) ** (dim / 2)
 
@@ -115,7 +115,7 @@ def test_densities_are_normalised(name: str) -> None:
 
 @pytest.mark.parametrize("dim", [2, 3, 5])
 def test_radial_density_is_normalised(dim: int) -> None:
-    proposal = Radial(dim, 0.5, 20.0)
+    proposal = Radial(dim, scale=0.5, outer=20.0)
     direction = torch.nn.functional.normalize(torch.randn(1, dim, dtype=torch.float64))
     sphere = 2 * math.pi ** (dim / 2) / math.gamma(dim / 2)
 
@@ -133,8 +133,8 @@ def test_radial_density_is_normalised(dim: int) -> None:
         Gaussian((0.7, 2.0), 2, 0.5),
         UniformBox((-1, 0, 1), (1, 3, 2), 3),
         SmoothBox((-1, 0), (1, 3), 2),
-        Radial(2, 0.5, 9.0),
-        Radial(3, 0.5, 9.0),
+        Radial(2, scale=0.5, outer=9.0),
+        Radial(3, scale=0.5, outer=9.0),
     ],
 )
 def test_densities_are_those_of_the_map(proposal: Proposal) -> None:

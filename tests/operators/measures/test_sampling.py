@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import Gaussian, Lebesgue, Mixture, Proposal, Radial, UniformBox
-from schmidt.operators.measures import Distribution, SmoothBox
+from schmidt.operators import Gaussian, Lebesgue, Mixture, Radial, UniformBox
+from schmidt.operators.measures import Distribution, Proposal, SmoothBox
 from schmidt.operators.measures.cube import SAMPLINGS, grid_shape
 
 Integrand = Callable[[Tensor], Tensor]
@@ -71,9 +71,14 @@ CASES: dict[str, Case] = {
         f"smooth box {d}d": Case(SmoothBox(-1.0, 2.0, d), waves, waves_integral(-1, 2, d))
         for d in (1, 2, 3)
     },
-    **{f"radial {d}d": Case(Radial(d, 1.0, 14.0), lump, lump_integral(d)) for d in (2, 3, 4)},
     **{
-        f"coulomb {d}d": Case(Radial(d, 0.5, 30.0, 1e-9), coulomb, coulomb_integral(d))
+        f"radial {d}d": Case(Radial(d, scale=1.0, outer=14.0), lump, lump_integral(d))
+        for d in (2, 3, 4)
+    },
+    **{
+        f"coulomb {d}d": Case(
+            Radial(d, scale=0.5, outer=30.0, inner=1e-9), coulomb, coulomb_integral(d)
+        )
         for d in (2, 3, 4)
     },
     "mixture 1d": Case(
@@ -82,9 +87,13 @@ CASES: dict[str, Case] = {
         lump_integral(1),
     ),
     "mixture 2d": Case(
-        Mixture([Gaussian((1.0, 2.0), 2, (0.5, 0.0)), Radial(2, 0.5, 14.0)]), lump, lump_integral(2)
+        Mixture([Gaussian((1.0, 2.0), 2, (0.5, 0.0)), Radial(2, scale=0.5, outer=14.0)]),
+        lump,
+        lump_integral(2),
     ),
-    "mixture 3d": Case(Mixture([Gaussian(1.5, 3), Radial(3, 0.5, 14.0)]), lump, lump_integral(3)),
+    "mixture 3d": Case(
+        Mixture([Gaussian(1.5, 3), Radial(3, scale=0.5, outer=14.0)]), lump, lump_integral(3)
+    ),
     "mixture of one": Case(Mixture([Gaussian(1.5, 2)]), lump, lump_integral(2)),
 }
 

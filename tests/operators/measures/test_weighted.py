@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from schmidt.operators import Gaussian, Indices, Lebesgue, Measure, Mixture, Product, UniformBox
-from schmidt.operators.measures import Weighted
+from schmidt.operators import Gaussian, Indices, Lebesgue, Mixture, UniformBox
+from schmidt.operators.measures import Measure, Product, Weighted
 
 LINE = Lebesgue(UniformBox(0, 1, 1))
 MEASURES: dict[str, Measure] = {

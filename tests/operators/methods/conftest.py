@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import Batch, Form, Indices, Jet, Matrix, PointwiseForm, Sample, inner
-from schmidt.operators.methods import Method
+from schmidt.operators import Form, Indices, Jet, Matrix, PointwiseForm, Sample, inner
+from schmidt.operators.methods import Batch, Method
 from schmidt.operators.step import pulled
 
 SIZE = 14

@@ -93,7 +93,7 @@ def test_kernels_whose_functions_are_seen_at_different_points(name):
 
 
 def oscillator(form="weak"):
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     return Schrodinger(lambda x: x.pow(2).sum(1), measure, form=form) + 5.0
 
 
@@ -158,7 +158,7 @@ def test_another_decay_is_another_run(tmp_path):
 
 @pytest.mark.parametrize("name", ["spin", "neuralef"])
 def test_nan_stops_with_step_and_cause(name):
-    measure = Lebesgue(Radial(2, 0.7, 6.0))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0))
     form = Schrodinger(lambda x: x[:, 0] / 0, measure)
     with pytest.raises(DivergedError, match=r"step 0: .*potential or kernel is not finite"):
         fit(form, network(), method=name, training=Training(steps=2, batch=64))

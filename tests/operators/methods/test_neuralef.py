@@ -38,7 +38,7 @@ def test_gradient_is_that_of_the_outputs_of_normalised_functions(case, penalty, 
     f, _, _ = sphere(case)
     g = field(case, penalty)
     expected = (g - f * (f * g).sum(0)) / case.u.detach().norm(dim=0)
-    found = case.gradient(case.prepare(NeuralEF(penalty, normalisation)))
+    found = case.gradient(case.prepare(NeuralEF(penalty=penalty, normalisation=normalisation)))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
@@ -60,7 +60,7 @@ def test_all_penalties_agree_where_the_functions_before_are_eigenfunctions(case)
     with torch.no_grad():
         vectors = torch.linalg.eigh(case.a).eigenvectors.flip(1)[:, :3]
         case.u.copy_(torch.cat([vectors, case.u[:, 3:]], 1))
-    found = [case.gradient(case.prepare(NeuralEF(p)))[:, 3] for p in PENALTIES]
+    found = [case.gradient(case.prepare(NeuralEF(penalty=p)))[:, 3] for p in PENALTIES]
     torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(found[0], found[2], rtol=1e-10, atol=1e-12)
 
@@ -69,7 +69,7 @@ class Settled(NeuralEF):
     """With the averages at what they converge to."""
 
     def __init__(self, case, penalty):
-        super().__init__(penalty, "unbiased")
+        super().__init__(penalty=penalty, normalisation="unbiased")
         self.average.update(case.u.detach().square().sum(0))
 
     def update(self, first, second):
@@ -123,7 +123,7 @@ def test_eigengame_and_its_unbiased_form_are_two_of_these():
 
 def test_unknown_names_are_listed():
     with pytest.raises(ValueError, match="penalty must be one of original, overlap, deflation"):
-        NeuralEF("squared")
+        NeuralEF(penalty="squared")
     with pytest.raises(ValueError, match="normalisation must be one of batch, biased, unbiased"):
         NeuralEF(normalisation="layer")
     with pytest.raises(ValueError, match="decay must be a number of at least 0 and"):

@@ -5,10 +5,8 @@ import torch
 
 from schmidt.operators import (
     Ansatz,
-    Batch,
     DisjointMLP,
     Distribution,
-    Exact,
     Gaussian,
     GaussianEnvelope,
     Jet,
@@ -18,7 +16,8 @@ from schmidt.operators import (
     Schrodinger,
     inner,
 )
-from schmidt.operators.methods import SpINX
+from schmidt.operators.jet import Exact
+from schmidt.operators.methods import Batch, SpINX
 from schmidt.operators.methods.spin import _Squares
 
 
@@ -67,7 +66,7 @@ def test_every_term_pulls_equally_hard(case):
 
 def test_gradients_go_through_second_derivatives():
     """On networks, in float64, against differences in the parameters of one function."""
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     form = Schrodinger(lambda x: x.pow(2).sum(1), measure, form="strong")
     sample = form.sample(60, torch.Generator().manual_seed(0))
     network = Ansatz(DisjointMLP(2, 3, (5, 4)), GaussianEnvelope([1.0], learn=False)).double()
@@ -133,7 +132,9 @@ def test_images_of_kernels_are_squared_without_bias():
 
 
 def test_it_needs_the_action_of_the_operator():
-    weak = Schrodinger(lambda x: x.pow(2).sum(1), Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3)))
+    weak = Schrodinger(
+        lambda x: x.pow(2).sum(1), Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
+    )
     sample = weak.sample(16, torch.Generator().manual_seed(0))
     network = DisjointMLP(2, 2, (3,)).double()
     jet = Exact()(network, sample.x.x, 1)

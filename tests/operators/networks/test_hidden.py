@@ -10,16 +10,13 @@ from torch import Tensor, nn
 
 from schmidt.operators import (
     Ansatz,
-    BoundedInputs,
     DisjointMLP,
-    ExponentialEnvelope,
-    Factor,
     GaussianEnvelope,
-    Hidden,
     IndexTable,
     ScaledInputs,
     SharedMLP,
 )
+from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope, Factor, Hidden
 
 MODES = 3
 

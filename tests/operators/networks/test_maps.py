@@ -9,17 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators import (
+from schmidt.operators import FourierFeatures, GaussianEnvelope, Jet, ScaledInputs
+from schmidt.operators.jet import JetModule
+from schmidt.operators.networks import (
     BoundedInputs,
     BoxMask,
     ExponentialEnvelope,
     Factor,
-    FourierFeatures,
-    GaussianEnvelope,
-    Jet,
-    JetModule,
     PeriodicInputs,
-    ScaledInputs,
 )
 
 Check = Callable[[nn.Module, Tensor], None]
@@ -47,14 +44,16 @@ INPUTS: dict[str, Callable[[int], JetModule]] = {
     "scaled axes": lambda d: ScaledInputs(d, [1.0 + i for i in range(d)]),
     "bounded cusp": lambda d: BoundedInputs(d, (0.5, 2.0), cusp=True),
     "bounded smooth": lambda d: BoundedInputs(d, (0.5, 2.0), cusp=False),
-    "periodic": lambda d: PeriodicInputs(d, 3.0, 2),
+    "periodic": lambda d: PeriodicInputs(d, period=3.0, harmonics=2),
     "fourier": lambda d: FourierFeatures(d, 5, (0.1, 0.3)),
     "fourier append": lambda d: FourierFeatures(d, 4, 0.2, append=True),
     "chained": lambda d: Chain(
         ScaledInputs(d, 2.0, centre=0.5), BoundedInputs(d, (1.0,), cusp=True)
     ),
     "chained periodic": lambda d: Chain(
-        ScaledInputs(d, 2.0), PeriodicInputs(d, 4.0), BoundedInputs(2 * d, (1.0,), cusp=False)
+        ScaledInputs(d, 2.0),
+        PeriodicInputs(d, period=4.0),
+        BoundedInputs(2 * d, (1.0,), cusp=False),
     ),
 }
 FACTORS: dict[str, Callable[[int], JetModule]] = {
@@ -142,7 +141,7 @@ def test_a_box_may_be_rectangular(check_jets: Check) -> None:
 
 
 def test_periodic_inputs_are_periodic_in_all_derivatives() -> None:
-    inputs, x = PeriodicInputs(2, 1.7, 3), points(2)
+    inputs, x = PeriodicInputs(2, period=1.7, harmonics=3), points(2)
     here, there = inputs.jet(x, 2).streams, inputs.jet(x + 1.7, 2).streams
     torch.testing.assert_close(here, there, rtol=1e-9, atol=1e-9)
     assert here.shape[2] == inputs.features == 12
@@ -191,7 +190,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: BoxMask([0.0, 1.0], [1.0, 2.0, 3.0]), "numbers or one per axis"),
     (lambda: BoundedInputs(2, (), cusp=True), "scales must be a list of positive lengths"),
     (lambda: BoundedInputs(2, (1.0, 0.0), cusp=True), "scales must be a list of positive lengths"),
-    (lambda: PeriodicInputs(2, 0.0), "period must be a number above 0"),
+    (lambda: PeriodicInputs(2, period=0.0), "period must be a number above 0"),
     (lambda: FourierFeatures(2, 4, -1.0), "kappa must be positive"),
     (lambda: ScaledInputs(2, 0.0), "scales must be positive"),
     (lambda: ScaledInputs(2, [1.0, 2.0, 3.0]), "scale must be a number or 2 of them, got 3"),

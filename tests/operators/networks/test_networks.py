@@ -10,21 +10,17 @@ from torch import Tensor, nn
 
 from schmidt.operators import (
     Ansatz,
-    BoundedInputs,
-    BoxMask,
     DisjointMLP,
-    ExponentialEnvelope,
-    Factor,
     FiniteDifferences,
     GaussianEnvelope,
     Hutchinson,
     IndexTable,
     Jet,
-    JetModule,
     ScaledInputs,
     SharedMLP,
 )
-from schmidt.operators.jet import forward_mode
+from schmidt.operators.jet import JetModule, forward_mode
+from schmidt.operators.networks import BoundedInputs, BoxMask, ExponentialEnvelope, Factor
 from schmidt.operators.networks.mlp import ACTIVATIONS
 
 Check = Callable[[nn.Module, Tensor], None]

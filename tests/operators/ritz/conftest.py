@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from schmidt.operators import GaussianEnvelope, Lebesgue, ScaledInputs, Schrodinger, TrunkFeatures
+from schmidt.operators import GaussianEnvelope, Lebesgue, ScaledInputs, Schrodinger
 from schmidt.operators.measures import Gaussian
+from schmidt.operators.ritz import TrunkFeatures
 
 Trunk = Callable[..., TrunkFeatures]
 

@@ -12,21 +12,24 @@ from scipy.linalg import eigh
 from torch import Tensor
 
 from schmidt.operators import (
-    BoxSpace,
     ConvectionDiffusion,
-    EuclideanSpace,
     Lebesgue,
-    Periodic,
     Ritz,
     Schrodinger,
     SelfAdjointDifferential,
-    TorusSpace,
     UniformBox,
-    Weighted,
     bound_states,
     eigenfunctions,
 )
-from schmidt.operators.ritz import AlarmWarning, LineSpace, count_below
+from schmidt.operators.measures import Periodic, Weighted
+from schmidt.operators.ritz import (
+    AlarmWarning,
+    BoxSpace,
+    EuclideanSpace,
+    LineSpace,
+    TorusSpace,
+    count_below,
+)
 from schmidt.operators.ritz.index import at_most_below
 from schmidt.problems.formula import formula
 

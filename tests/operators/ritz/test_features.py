@@ -8,13 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators import (
-    BoundedInputs,
-    ExponentialEnvelope,
-    FiniteDifferences,
-    ScaledInputs,
-    TrunkFeatures,
-)
+from schmidt.operators import FiniteDifferences, ScaledInputs
+from schmidt.operators.networks import BoundedInputs, ExponentialEnvelope
+from schmidt.operators.ritz import TrunkFeatures
 
 Trunk = Callable[..., TrunkFeatures]
 

@@ -9,16 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from schmidt.operators import (
-    Distribution,
-    Gaussian,
-    Kernel,
-    Lebesgue,
-    Sample,
-    Schrodinger,
-    galerkin,
-)
-from schmidt.operators.ritz import EuclideanSpace
+from schmidt.operators import Distribution, Gaussian, Kernel, Lebesgue, Sample, Schrodinger
+from schmidt.operators.ritz import EuclideanSpace, galerkin
 
 Functions = Callable[[Tensor], Tensor]
 

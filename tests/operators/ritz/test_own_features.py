@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from schmidt.operators import (
     Ansatz,
     GaussianEnvelope,
-    Hidden,
     Lebesgue,
     Radial,
     Ritz,
@@ -26,6 +25,7 @@ from schmidt.operators import (
 )
 from schmidt.operators.form import Form
 from schmidt.operators.jet import Function
+from schmidt.operators.networks import Hidden
 from schmidt.operators.ritz import (
     AlarmWarning,
     CoulombSpace,
@@ -132,7 +132,9 @@ def test_a_trained_trunk_is_better_than_an_untrained_one(
 ) -> None:
     form, space, modes = oscillator(dim), EuclideanSpace(dim), dim + 1
     features = space.features(FeatureChoice(width=width, points=1000, gain=0.5, envelopes=2))
-    trained, _ = train_trunk(form, space, features, modes, TrunkTraining(40, batch=512))
+    trained, _ = train_trunk(
+        form, space, features, modes=modes, training=TrunkTraining(40, batch=512)
+    )
     before, after = (
         eigenfunctions(form, modes, space, features=f, progress=False) for f in (features, trained)
     )
@@ -145,7 +147,7 @@ def test_a_trained_trunk_is_better_than_an_untrained_one(
 
 def test_hidden_units_of_a_trained_network() -> None:
     """Their span holds better functions than the network's outputs."""
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     form = Schrodinger(lambda x: x.pow(2).sum(1), measure) + 5.0
     network = Ansatz(
         SharedMLP(2, 3, (24, 24), gain=0.5),

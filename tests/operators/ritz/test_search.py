@@ -27,7 +27,7 @@ def form(dim: int = 1) -> Schrodinger:
 
 
 def test_a_reachable_target_is_reached_by_the_same_trials_twice() -> None:
-    first, second = (bound_states(square, 2, 4, rtol=1e-7, progress=False) for _ in range(2))
+    first, second = (bound_states(square, 2, 4, tol=1e-7, progress=False) for _ in range(2))
     assert [t.choice for t in first.trials] == [t.choice for t in second.trials]
     assert [t.score for t in first.trials] == [t.score for t in second.trials]
     np.testing.assert_array_equal(first.values, second.values)
@@ -70,7 +70,7 @@ def test_many_modes_in_one_dimension() -> None:
 
 def test_a_low_target_stops_the_search() -> None:
     lax, strict = (
-        bound_states(square, 2, 4, rtol=rtol, budget=4.0, progress=False) for rtol in (1.0, 1e-17)
+        bound_states(square, 2, 4, tol=rtol, budget=4.0, progress=False) for rtol in (1.0, 1e-17)
     )
     assert len(lax.trials) < len(strict.trials)
     assert lax.trials[0].score == strict.trials[0].score
@@ -80,7 +80,7 @@ def test_a_low_target_stops_the_search() -> None:
 def test_the_budget_is_kept(dim: int) -> None:
     """Up to the first trial, which has to be made."""
     result = eigenfunctions(
-        form(dim), 3, confining(square, dim, 3), rtol=1e-16, budget=1.5, progress=False
+        form(dim), 3, confining(square, dim, 3), tol=1e-16, budget=1.5, progress=False
     )
     first, *others = [t.work for t in result.trials]
     assert first + sum(others) <= max(1.5, first)
@@ -100,7 +100,7 @@ def test_a_slow_machine_makes_the_same_trials(monkeypatch: pytest.MonkeyPatch) -
 def test_seconds_are_a_second_stop_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(step=3600.0)
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    result = bound_states(square, 2, 3, seconds=60.0, rtol=1e-16, progress=False)
+    result = bound_states(square, 2, 3, seconds=60.0, tol=1e-16, progress=False)
     assert len(result.trials) == 1
     assert any("60 seconds" in note for note in result.certificate.notes)
 
@@ -118,7 +118,7 @@ def test_ctrl_c_keeps_the_best(after: int) -> None:
 
     target = Schrodinger(potential, Lebesgue(Gaussian(1.0, 2)))
     space = EuclideanSpace(2, reach=4.0)
-    result = eigenfunctions(target, 3, space, rtol=1e-16, budget=30.0, progress=False)
+    result = eigenfunctions(target, 3, space, tol=1e-16, budget=30.0, progress=False)
     assert result.interrupted
     assert result.seconds < 5
     np.testing.assert_allclose(result.values, [-2, -4, -4], atol=1e-2)
@@ -183,7 +183,7 @@ def test_imposed_cusps_leave_the_image_bounded_at_the_centre() -> None:
 def test_the_space_follows_the_states_in_many_dimensions() -> None:
     """Started with lengths that are wrong by 2, the search finds them."""
     wrong = EuclideanSpace(4, lengths=2.0, reach=2.0)
-    found = eigenfunctions(form(4), 1, wrong, budget=3.0, rtol=1e-5, progress=False)
+    found = eigenfunctions(form(4), 1, wrong, budget=3.0, tol=1e-5, progress=False)
     assert isinstance(found.space, EuclideanSpace)
     torch.testing.assert_close(found.space.lengths, torch.eye(4).double(), rtol=0.15, atol=0.1)
     assert region(square, 4, 1).lengths.shape == (4, 4)

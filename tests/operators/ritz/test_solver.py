@@ -19,7 +19,6 @@ from schmidt.operators import (
     Kernel,
     Lebesgue,
     Matrix,
-    Periodic,
     Ritz,
     Schrodinger,
     SelfAdjointDifferential,
@@ -27,6 +26,7 @@ from schmidt.operators import (
     bound_states,
     eigenfunctions,
 )
+from schmidt.operators.measures import Periodic
 from schmidt.operators.ritz import BoxSpace, EuclideanSpace, FeatureChoice, NormalSpace, TorusSpace
 
 PI2 = math.pi**2

@@ -59,8 +59,8 @@ CASES: dict[str, tuple[Space, Callable[[Tensor], Tensor], float, float]] = {
     "four": (EuclideanSpace(4), bell, bell_integral(4), 3e-2),
     "coulomb plane": (CoulombSpace(2, 20.0), coulomb, 2 * math.pi, 1e-4),
     "coulomb room": (CoulombSpace(3, 20.0), coulomb, 4 * math.pi, 1e-2),
-    "box": (BoxSpace(2, (-1, 0), (2, math.pi / 2)), slab, 3.0, 1e-12),
-    "box of four": (BoxSpace(4, 0, 1), slab, math.sin(1) / 3, 1e-2),
+    "box": (BoxSpace(2, low=(-1, 0), high=(2, math.pi / 2)), slab, 3.0, 1e-12),
+    "box of four": (BoxSpace(4, low=0, high=1), slab, math.sin(1) / 3, 1e-2),
     "torus": (TorusSpace(2), wave, 1.5 * (2 * math.pi) ** 2, 1e-12),
     "normal": (NormalSpace(1, mean=1.0, covariance=4.0), square, 5.0, 1e-10),
     "normal plane": (NormalSpace(2, covariance=SKEW), square, 1.0, 1e-8),
@@ -102,7 +102,7 @@ def test_grids_to_judge_on_integrate_decaying_functions(dim: int) -> None:
 
 @torch.no_grad()
 def test_features_of_a_box_vanish_on_its_walls() -> None:
-    space = BoxSpace(2, (-1.0, 2.0), (1.0, 5.0))
+    space = BoxSpace(2, low=(-1.0, 2.0), high=(1.0, 5.0))
     t = torch.rand(8, 1, dtype=torch.float64)
     for wall in (-1.0, 1.0):
         x = torch.cat([torch.full_like(t, wall), 2 + 3 * t], 1)
@@ -188,8 +188,8 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: EuclideanSpace(2, lengths=0.0).rule(9), "must be invertible"),
     (lambda: CoulombSpace(1, 2.0), "dim ≥ 2 and a positive radius, got 1"),
     (lambda: CoulombSpace(2, 0.0), "dim ≥ 2 and a positive radius"),
-    (lambda: BoxSpace(2, 1.0, 1.0), "low < high on every axis"),
-    (lambda: BoxSpace(2, [0.0, 0, 0], 1.0), "low must be a number or have 2 entries"),
+    (lambda: BoxSpace(2, low=1.0, high=1.0), "low < high on every axis"),
+    (lambda: BoxSpace(2, low=[0.0, 0, 0], high=1.0), "low must be a number or have 2 entries"),
     (lambda: TorusSpace(2, period=0.0), "period must be positive, got 0"),
     (lambda: NormalSpace(2, covariance=-1.0), "covariance must be positive definite"),
     (lambda: NormalSpace(2, covariance=torch.eye(3)), r"covariance must have shape \(2, 2\)"),

@@ -15,10 +15,8 @@ from schmidt.operators import (
     Dependence,
     DisjointMLP,
     Distribution,
-    Functions,
     Gaussian,
     GaussianEnvelope,
-    Hidden,
     Kernel,
     Lebesgue,
     Radial,
@@ -31,14 +29,16 @@ from schmidt.operators import (
     spectrum,
 )
 from schmidt.operators.form import Form
+from schmidt.operators.networks import Hidden
 from schmidt.operators.ritz.in_span import polished, rescale
+from schmidt.operators.spectrum import Functions
 
 MODES = 3
 SHORT = Training(steps=40, batch=128, log_every=10, checkpoint_every=7)
 
 
 def oscillator() -> Form:
-    measure = Lebesgue(Radial(2, 0.7, 6.0, inner=1e-3))
+    measure = Lebesgue(Radial(2, scale=0.7, outer=6.0, inner=1e-3))
     return Schrodinger(lambda x: x.pow(2).sum(1), measure) + 5.0
 
 

@@ -16,13 +16,13 @@ from schmidt.operators import (
     Gaussian,
     GaussianEnvelope,
     ScaledInputs,
-    TrunkFeatures,
 )
 from schmidt.operators.form import Form
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz import (
     EuclideanSpace,
     FeatureChoice,
+    TrunkFeatures,
     TrunkTraining,
     relative_scale,
     train_trunk,
@@ -125,7 +125,7 @@ def test_the_best_state_seen_is_returned_the_untrained_one_included(
     """Also where the steps are far too long."""
     form, (space, features) = oscillator(2), small(2)
     training = TrunkTraining(40, batch=256, optimizer=optimizer, lr=lr, judge_every=10, seed=3)
-    trained, history = train_trunk(form, space, features, MODES, training)
+    trained, history = train_trunk(form, space, features, modes=MODES, training=training)
     points = held_out(space, 77 + 3)
     seen = [h["residual"] for h in history]
     assert seen[0] == pytest.approx(_score(form, features, MODES, space, points))
@@ -139,7 +139,9 @@ def test_what_is_given_stays_and_only_weights_and_biases_are_trained(
 ) -> None:
     features = trunk(2, 2)
     before = copy.deepcopy(features.state_dict())
-    trained, history = train_trunk(oscillator(2), EuclideanSpace(2), features, MODES, SHORT)
+    trained, history = train_trunk(
+        oscillator(2), EuclideanSpace(2), features, modes=MODES, training=SHORT
+    )
     assert min(h["residual"] for h in history) < history[0]["residual"]
     assert trained is not features
     for name, value in features.state_dict().items():
@@ -153,9 +155,13 @@ def test_what_is_given_stays_and_only_weights_and_biases_are_trained(
 def test_the_seed_is_of_the_points(oscillator: Make) -> None:
     space, features = small(2)
     first, same, other = (
-        train_trunk(oscillator(2), space, features, MODES, TrunkTraining(20, batch=256, seed=seed))[
-            0
-        ]
+        train_trunk(
+            oscillator(2),
+            space,
+            features,
+            modes=MODES,
+            training=TrunkTraining(20, batch=256, seed=seed),
+        )[0]
         for seed in (0, 0, 1)
     )
     assert all(torch.equal(a, b) for a, b in zip(first.weights, same.weights, strict=True))
@@ -167,7 +173,9 @@ def test_a_short_real_run_lowers_residuals_on_points_of_any_kind(
     dim: int, oscillator: Make
 ) -> None:
     form, (space, features), modes = oscillator(dim), small(dim), dim + 1
-    trained, history = train_trunk(form, space, features, modes, TrunkTraining(60, batch=512))
+    trained, history = train_trunk(
+        form, space, features, modes=modes, training=TrunkTraining(60, batch=512)
+    )
     assert min(h["residual"] for h in history) < 0.9 * history[0]["residual"]
     unseen = held_out(space, 999)
     before, after = (_score(form, f, modes, space, unseen) for f in (features, trained))
@@ -180,12 +188,12 @@ def test_operators_that_are_not_known_to_be_self_adjoint_are_refused() -> None:
         law = Distribution(Gaussian(1.0, 1))
         form = ConvectionDiffusion(law, lambda x: -x, self_adjoint=known)
         with pytest.raises(ValueError, match="self-adjoint operators only"):
-            train_trunk(form, space, features, MODES, SHORT)
+            train_trunk(form, space, features, modes=MODES, training=SHORT)
 
 
 def test_more_modes_than_features_are_refused(trunk: Trunk, oscillator: Make) -> None:
     with pytest.raises(ValueError, match="span fewer than 30 functions; take a wider trunk"):
-        train_trunk(oscillator(2), EuclideanSpace(2), trunk(2, 1), 30, SHORT)
+        train_trunk(oscillator(2), EuclideanSpace(2), trunk(2, 1), modes=30, training=SHORT)
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan])

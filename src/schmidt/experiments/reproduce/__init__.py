@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 
 from schmidt.experiments.reproduce import hydrogen, lobpcg, nesting, oscillator
-from schmidt.experiments.reproduce.model import TIERS, checked_tier
-from schmidt.experiments.reproduce.runs import BrokenRun, InterruptedRuns
+from schmidt.experiments.reproduce.model import checked_tier
+from schmidt.experiments.reproduce.runs import InterruptedRuns
 from schmidt.experiments.reproduce.study import Options
 from schmidt.report import Report
 
@@ -43,10 +43,7 @@ def reproduce(name: str, options: Options) -> Report:
 __all__ = [
     "EXPERIMENTS",
     "SEEDS",
-    "TIERS",
-    "BrokenRun",
     "InterruptedRuns",
     "Options",
-    "Report",
     "reproduce",
 ]

@@ -301,7 +301,7 @@ def fourier_network(recipe: Recipe) -> nn.Module:
 def network(recipe: Recipe, seed: int) -> nn.Module:
     """A freshly drawn network."""
     if recipe.network == "bounded":
-        return problem(recipe).networks("disjoint", recipe.modes, seed)[0]
+        return problem(recipe).networks("disjoint", recipe.modes, seed=seed)[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return fourier_network(recipe)

@@ -201,7 +201,9 @@ def glyphs(seed: int = 0, *, classes: int | None = None, jitter: Jitter | None =
             zip(split_classes(np.arange(len(names)), seed), COPIES, strict=True), 1
         )
     )
-    return ZeroShot("glyphs", train, valid, test, names, ("serif", "sans-serif"), k=16)
+    return ZeroShot(
+        "glyphs", train, valid, test, names=names, domains=("serif", "sans-serif"), k=16
+    )
 
 
 @cache

@@ -65,9 +65,9 @@ def sketchy(root: Path | str, split: int = 1, *, k: int = 100) -> ZeroShot:
         pairs["train"],
         pairs.get("valid", empty),
         pairs["test"],
-        names,
-        ("sketches", "photographs"),
-        k,
+        names=names,
+        domains=("sketches", "photographs"),
+        k=k,
     )
 
 

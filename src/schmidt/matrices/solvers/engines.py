@@ -198,7 +198,7 @@ def _propack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.
 
 def _arpack(A: _Counting, rank: int, accuracy: float, start: np.ndarray) -> np.ndarray:
     small = min(A.shape)
-    if rank >= small - 1:
+    if rank >= small - 2:  # scipy wants k + 1 < ncv < min(m, n) of complex matrices
         raise np.linalg.LinAlgError(f"rank {rank} is too much for ARPACK: min(m, n) is {small}")
     vectors: np.ndarray
     error: Exception = RuntimeError("arpack failed")

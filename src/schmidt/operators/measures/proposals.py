@@ -232,6 +232,7 @@ class Radial(Proposal):
     def __init__(
         self,
         dim: int,
+        *,
         scale: float,
         outer: float,
         inner: float | None = None,

@@ -77,7 +77,7 @@ class NeuralEF(EigenMethod):
     """
 
     def __init__(
-        self, penalty: str = "overlap", normalisation: str = "batch", decay: float = 0.99
+        self, *, penalty: str = "overlap", normalisation: str = "batch", decay: float = 0.99
     ) -> None:
         table = {"penalty": Choice(*PENALTIES), "normalisation": Choice(*NORMALISATIONS)}
         check(table, penalty=penalty, normalisation=normalisation)
@@ -88,22 +88,22 @@ class NeuralEF(EigenMethod):
     @classmethod
     def original(cls) -> NeuralEF:
         """As published: eq. (16) with L2 batch normalisation."""
-        return cls("original")
+        return cls(penalty="original")
 
     @classmethod
     def deflation(cls) -> NeuralEF:
         """The second variant of B.2.2 with L2 batch normalisation."""
-        return cls("deflation")
+        return cls(penalty="deflation")
 
     @classmethod
     def eigengame(cls) -> NeuralEF:
         """EigenGame (Gemp et al. 2021): eq. (16) on the unit sphere."""
-        return cls("original", "unbiased")
+        return cls(penalty="original", normalisation="unbiased")
 
     @classmethod
     def mu_eigengame(cls) -> NeuralEF:
         """μ-EigenGame (Gemp et al. 2022): the second variant of B.2.2 on the unit sphere."""
-        return cls("deflation", "unbiased")
+        return cls(penalty="deflation", normalisation="unbiased")
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]

@@ -28,7 +28,9 @@ class ScaledInputs(JetModule):
     centre: Tensor
     scale: Tensor
 
-    def __init__(self, dim: int, scale: float | Sequence[float] = 1.0, centre: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, scale: float | Sequence[float] = 1.0, *, centre: float = 0.0
+    ) -> None:
         super().__init__()
         check(PARAMETERS, dim=dim, centre=centre)
         self.features = dim
@@ -78,7 +80,7 @@ class BoundedInputs(JetModule):
 class PeriodicInputs(JetModule):
     """cos and sin of 2πk x_i/period, k = 1 … harmonics: periodic; 2·d·harmonics features."""
 
-    def __init__(self, dim: int, period: float = 2 * math.pi, harmonics: int = 1) -> None:
+    def __init__(self, dim: int, *, period: float = 2 * math.pi, harmonics: int = 1) -> None:
         super().__init__()
         check(PARAMETERS, dim=dim, period=period, harmonics=harmonics)
         self.features = 2 * dim * harmonics

@@ -187,10 +187,10 @@ class Evidence:
         return Certificate(
             bounds,
             index and not together and "values" in bounds,
-            together,
-            asked,
-            notes,
-            {
+            alarms=together,
+            asked=asked,
+            notes=notes,
+            estimates={
                 "error": self.estimate,
                 "residual": self.residual,
                 "gap": self.gap,

@@ -25,7 +25,7 @@ class SpanError(ValueError):
     """Features that span fewer functions than were asked for."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InSpan:
     """The leading singular or eigen functions of T within given spans.
 
@@ -111,7 +111,7 @@ def galerkin(
         if best is None or score > best.score:
             mix_f = basis_f.mix[:, :kf] @ vf
             mix_g = mix_f if evd else basis_g.mix[:, :kg] @ vg
-            best = InSpan(values, mix_f, mix_g, cut, score)
+            best = InSpan(values=values, mix_f=mix_f, mix_g=mix_g, cut=cut, score=score)
     if best is None:
         raise SpanError(f"the features span fewer than {modes} functions on these points")
     return best

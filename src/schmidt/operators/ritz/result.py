@@ -21,7 +21,7 @@ class AlarmWarning(UserWarning):
     """An alarm of a certificate, at the moment it is raised."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ritz:
     """Eigenvalues and eigenfunctions, with what is known about their errors.
 

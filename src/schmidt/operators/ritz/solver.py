@@ -57,7 +57,7 @@ SETTINGS = {
     "modes": Number(1, whole=True),
     "budget": Number(0, open="low", none=True, advice="units of work, about seconds of one core"),
     "seconds": Number(0, open="low", none=True),
-    "rtol": Number(0, open="low"),
+    "tol": Number(0, open="low"),
     "seed": SEED,
 }
 
@@ -75,7 +75,7 @@ def eigenfunctions(
     *,
     budget: float | None = None,
     seconds: float | None = None,
-    rtol: float = 1e-9,
+    tol: float = 1e-9,
     choice: FeatureChoice | None = None,
     features: Function | None = None,
     seed: int = 0,
@@ -85,7 +85,7 @@ def eigenfunctions(
 
     A search without randomness looks for features (length scales, roughness, envelopes, number)
     and points with the smallest residual ‖(T−μ)f‖ on held-out points, until the estimated relative
-    error is below ``rtol`` or the budget is spent. Work is counted, not timed: the same seed makes
+    error is below ``tol`` or the budget is spent. Work is counted, not timed: the same seed makes
     the same trials on every machine. Then the result is certified on fresh points.
 
     Args:
@@ -99,7 +99,7 @@ def eigenfunctions(
             default by dimension and number of modes (20 in the plane, 40 from d = 4).
         seconds: stop the search after this time as well; the result then says so, for it depends on
             the machine. None: never.
-        rtol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
+        tol: target for the mean relative error, as estimated by Temple–Kato's quadratic bound
             (by the residual where T is not self-adjoint).
         choice: use these features and points instead of searching.
         features: functions of your own, (B, d) → (B, K) in float64, instead of searching: a trunk
@@ -116,7 +116,7 @@ def eigenfunctions(
     """
     if features is not None and choice is not None:
         raise ValueError("give either features or the choice of some, not both")
-    check(SETTINGS, modes=modes, budget=budget, seconds=seconds, rtol=rtol, seed=seed)
+    check(SETTINGS, modes=modes, budget=budget, seconds=seconds, tol=tol, seed=seed)
     begin = time.perf_counter()
     space = space or _space_of(form, modes)
     _require_action(form, space)
@@ -127,7 +127,7 @@ def eigenfunctions(
     bar = progress_bar(1000, "searching", enabled=progress)
     with bar, Interruptible() as stop:
         search = Search(
-            form, space, modes, rtol, (1 - reserve) * units, seconds, seed, stop=lambda: bool(stop)
+            form, space, modes, tol, (1 - reserve) * units, seconds, seed, stop=lambda: bool(stop)
         )
         search.report = _reporter(bar.update, search)
         if elements:
@@ -185,27 +185,27 @@ def eigenfunctions(
     for alarm in certificate.alarms:
         warnings.warn(alarm, AlarmWarning, stacklevel=2)
     return Ritz(
-        form,
-        space,
-        values[:modes].numpy(),
-        Functions(best.features, mix[:, :modes]),
-        certificate,
-        search.trials,
-        best.choice,
-        time.perf_counter() - begin,
-        {
+        form=form,
+        space=space,
+        values=values[:modes].numpy(),
+        functions=Functions(best.features, mix[:, :modes]),
+        certificate=certificate,
+        trials=search.trials,
+        choice=best.choice,
+        seconds=time.perf_counter() - begin,
+        settings={
             "method": "elements" if elements else "ritz",
             "modes": modes,
             "budget": units,
             "seconds": seconds,
-            "rtol": rtol,
+            "tol": tol,
             "seed": seed,
             "space": type(space).__name__,
             **asdict(best.choice),
             "cut": best.cut,
             "rank": best.rank,
         },
-        interrupted,
+        interrupted=interrupted,
     )
 
 
@@ -370,7 +370,7 @@ def bound_states(
         modes: how many states.
         kinetic: κ.
         extent: about how far from the origin the states reach; default: found by Weyl's law.
-        settings: ``budget``, ``rtol``, … as for :func:`eigenfunctions`.
+        settings: ``budget``, ``tol``, … as for :func:`eigenfunctions`.
     """
     whole = Number(1, whole=True)
     check({"dim": whole, "modes": whole}, dim=dim, modes=modes)

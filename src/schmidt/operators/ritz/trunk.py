@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -154,6 +154,7 @@ class TrunkTraining:
     """
 
     steps: int
+    _: KW_ONLY
     batch: int = 2048
     optimizer: str = "soap"
     lr: float = 3e-3
@@ -169,6 +170,7 @@ def train_trunk(
     form: Form,
     space: Space,
     features: TrunkFeatures,
+    *,
     modes: int,
     training: TrunkTraining,
 ) -> tuple[TrunkFeatures, list[dict[str, Any]]]:

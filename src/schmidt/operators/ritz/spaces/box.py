@@ -73,7 +73,7 @@ class BoxSpace(Space):
     ladders: tuple[tuple[str, float], ...] = (("gain", 1.6), ("envelopes", 2.0))
 
     def __init__(
-        self, dim: int, low: Sides = 0.0, high: Sides = 1.0, *, density: Field | None = None
+        self, dim: int, *, low: Sides = 0.0, high: Sides = 1.0, density: Field | None = None
     ) -> None:
         super().__init__(dim, density)
         self.low, self.high = _sides(low, high, dim)
@@ -145,7 +145,7 @@ class TorusSpace(Space):
 
     def inputs(self, choice: FeatureChoice) -> JetModule:
         # "envelopes" counts harmonics here: periodic functions need no envelope
-        return PeriodicInputs(self.dim, self.period, choice.envelopes)
+        return PeriodicInputs(self.dim, period=self.period, harmonics=choice.envelopes)
 
     def envelopes(self, choice: FeatureChoice) -> None:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import torch
@@ -59,6 +59,7 @@ class FeatureChoice:
 
     width: int
     points: int
+    _: KW_ONLY
     scale: float = 1.0
     gain: float = 1.0
     decay: float = 1.0

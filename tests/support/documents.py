@@ -45,9 +45,7 @@ class Block:
 
 
 def pages() -> list[Path]:
-    later = ("completion", "dependence", "matrices", "ritz", "search")
-    docs = (page for page in (ROOT / "docs").glob("*.md") if page.stem not in later)
-    return [ROOT / "README.md", *sorted(docs)]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(page: Path) -> list[Block]:

@@ -33,7 +33,10 @@ class Updates:
     duplicates: str
     _living: Seen
     _posterior: Posterior | None
-    _seen: Observed
+
+    @property
+    def _seen(self) -> Observed:
+        raise NotImplementedError
 
     def fit(self, X: Any, columns: Any = None, values: Any = None, *, layout: str = "auto") -> Self:
         raise NotImplementedError

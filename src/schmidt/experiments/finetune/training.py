@@ -194,7 +194,11 @@ def train(
     clock: list[float] = []
     most = 0
     ready.network.eval()  # no dropout: methods see the same gradients
-    resumable = (ready.network, *(o for o in (ready.optimizer, ready.others) if o), *schedules)
+    resumable: tuple[Any, ...] = (
+        ready.network,
+        *(o for o in (ready.optimizer, ready.others) if o),
+        *schedules,
+    )
     begun = 0
     state = None if kept is None else kept.read(name)
     if state is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from schmidt.operators.measures import Points
 from schmidt.operators.ritz import certify as module
+from schmidt.operators.ritz.breaks import jumps
 from schmidt.operators.ritz.certify import (
     NOISE,
     Evidence,
@@ -20,7 +21,6 @@ from schmidt.operators.ritz.certify import (
     _overlap,
     _rayleigh_shift,
     _unresolved,
-    jumps,
 )
 
 N = 16

@@ -87,7 +87,10 @@ def count_below(potential: Any, energy: float | None = None, *, kinetic: float =
     top = edge if energy is None else float(energy)
     modes = math.ceil(seen.weyl(top, kinetic)) + 2
     if modes > MOST:
-        raise ValueError(f"about {modes} levels lie below {top:.6g}: at most {MOST} are counted")
+        lower = "give an energy" if energy is None else "give a lower one"
+        raise ValueError(
+            f"about {modes} levels lie below {top:.6g}: at most {MOST} are counted; {lower}"
+        )
     found = _levels(on_line, modes, kinetic)
     # a level that lies at E to rounding counts neither way
     rounding = ROUNDING * max(abs(top), float(np.abs(found).max(initial=0.0)))

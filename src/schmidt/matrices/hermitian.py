@@ -49,6 +49,9 @@ class Hermitian(Wrapped):
     def around(self, source: Source) -> Hermitian:
         return Hermitian(source, self.noise)
 
+    def scaled(self, factor: float) -> Hermitian:
+        return Hermitian(self.source.scaled(factor), self.noise / factor)
+
     def apply(self, X: Tensor) -> Tensor:
         return self.source.apply(X)
 

@@ -107,8 +107,8 @@ def test_energies_are_judged_without_the_shift(tiny_oscillator):
     ("arguments", "message"),
     [
         (("hydrogen", "--tier", "gpu"), "needs a GPU that torch can use"),
-        (("nesting", "--seeds", "0"), "number of seeds must be positive, got 0"),
-        (("nesting", "--workers", "-1"), "workers must not be negative"),
+        (("nesting", "--seeds", "0"), "--seeds must be a whole number of at least 1, got 0"),
+        (("nesting", "--workers", "-1"), "--workers must be a whole number of at least 0"),
     ],
 )
 def test_bad_input_is_one_clear_line(capsys, tmp_path, monkeypatch, arguments, message):

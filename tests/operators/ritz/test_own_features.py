@@ -191,7 +191,7 @@ def test_what_counts_is_the_span(hermite: Function, oscillator: Make) -> None:
     """Fifty copies of two functions are two, and zeros are none."""
     with pytest.raises(ValueError, match="these 100 features span fewer than 5"):
         on_the_line(oscillator(1), lambda x: hermite(x)[:, :2].repeat(1, 50))
-    with pytest.raises(ValueError, match="all functions are zero on the points"):
+    with pytest.raises(ValueError, match="all features on these points are zero"):
         on_the_line(oscillator(1), lambda x: 0 * hermite(x))
 
 

@@ -262,7 +262,7 @@ BAD: dict[str, tuple[Callable[[], Any], str]] = {
     "which": (lambda: eigenfunctions(PLAIN + PLAIN, 2), "say where the functions live"),
     "walls": (lambda: eigenfunctions(walls(1), 2), "say what holds at the walls"),
     "unbound": (lambda: bound_states(nothing, 2, 2), "fewer than 2 bound states"),
-    "no states": (lambda: bound_states(square, 2, 0), "at least one state"),
+    "no states": (lambda: bound_states(square, 2, 0), "modes must be a whole number of at least 1"),
     "too many": (
         lambda: eigenfunctions(PLAIN, 40, LINE, choice=FeatureChoice(3, 200)),
         "these features span fewer than 40",

@@ -101,13 +101,18 @@ class EndlessError(ValueError):
 
 def _few(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
     states = "1 bound state" if count == 1 else f"{count} bound states"
-    why = _situation(potential, dim, count, kinetic, extent)
+    if extent is not None:
+        return (
+            f"the potential seems to hold fewer than {states} within {extent:g} of the origin: "
+            "leave extent out, or say where they live with extent="
+        )
+    why = _situation(potential, dim, count, kinetic)
     return f"the potential seems to hold fewer than {states}: {why}"
 
 
-def _situation(potential: Field, dim: int, count: int, kinetic: float, extent: float | None) -> str:
+def _situation(potential: Field, dim: int, count: int, kinetic: float) -> str:
     """Why there are no, or not so many, states, by a look at V on all scales."""
-    x, weight = all_scales(dim, extent)
+    x, weight = all_scales(dim, None)
     v = evaluate(potential, x, "the potential").double()
     r = x.norm(dim=1)
     far = v[r > 0.5 * r.max()]

@@ -30,6 +30,8 @@ demo: $(VENV)/.core ## the hydrogen atom by the Ritz solver and by NeuralSVD, th
 	$(BIN)/schmidt retrieve --methods raw joint --steps 300 --out "$(DEMO_OUT)/6-two-variables"
 	@$(BIN)/schmidt report "$(DEMO_OUT)"
 
+# Two processes with a thread each: more would fight for the cores.
+test: export OMP_NUM_THREADS = 1
 test: lint ## lint, then run the tests
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 

@@ -12,8 +12,9 @@ import functools
 import hashlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -235,6 +236,27 @@ def differences(then: Any, now: Any, name: str = "", tolerance: float = TOLERANC
     return [f"{name}: {_shown(then)} then, {_shown(now)} now"]
 
 
+def refuse(directory: Path, kind: str, lines: Sequence[str], same: str) -> NoReturn:
+    """Say why a run cannot go on from a directory.
+
+    Args:
+        directory: where the other one is.
+        kind: what it is: "run", "experiment".
+        lines: of :func:`differences`, the most telling first.
+        same: what has to be the same.
+
+    Raises:
+        ValueError: always.
+    """
+    more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+    raise ValueError(
+        f"cannot resume from {directory}: it holds another {kind} – {'; '.join(lines[:SHOWN])}"
+        f"{more}. Use the same {same}, or another directory"
+    )
+
+
+SHOWN = 6
+"""Differences that are named."""
 ABSENT = "absent"
 
 

@@ -14,7 +14,6 @@ from scipy.sparse.linalg import aslinearoperator
 from laws.sources import SourceLaws
 from schmidt.matrices.hermitian import Hermitian
 from schmidt.matrices.kinds import source_of
-from schmidt.matrices.smallest import _Inverse
 from schmidt.matrices.sources.centred import Centred
 from schmidt.matrices.sources.source import (
     Adjoint,
@@ -138,11 +137,9 @@ WRAPPERS: dict[type, Any] = {
     Centred: lambda source: Centred(source, source.matrix.mean(0), 0.5 + torch.arange(11).double()),
     Hermitian: lambda source: Hermitian(source, source.noise),
 }
-KINDS_OF_WRAPPERS = [kind for kind in Wrapped.__subclasses__() if kind is not _Inverse]
-"""An inverse is another matrix, not the same one in other clothes."""
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_WRAPPERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_wrappers_forward_what_they_do_not_say_anew(kind: type) -> None:
     inside = Marked(PLAIN)
     inside.noise = 0.5
@@ -155,7 +152,7 @@ def test_wrappers_forward_what_they_do_not_say_anew(kind: type) -> None:
     assert outside.solver == ""
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_WRAPPERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_wrappers_keep_noise_in_their_own_units(kind: type) -> None:
     """Noise of the matrix within, as far as the wrapper's own products can make it grow."""
     inside = Dense(PLAIN)
@@ -165,7 +162,7 @@ def test_wrappers_keep_noise_in_their_own_units(kind: type) -> None:
     assert WRAPPERS[kind](inside).noise == pytest.approx(quiet + grown)
 
 
-@pytest.mark.parametrize("kind", KINDS_OF_WRAPPERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", Wrapped.__subclasses__(), ids=lambda kind: kind.__name__)
 def test_wrappers_in_double_precision_and_other_units(kind: type) -> None:
     given = PLAIN.astype(np.float32)
     outside = WRAPPERS[kind](Dense(given))

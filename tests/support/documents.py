@@ -92,15 +92,11 @@ def _child(code: str, answer: Connection) -> None:
 
 def differences(expected: str, printed: str) -> list[str]:
     """In what two outputs differ: words exactly, numbers by tolerance; spaces do not count."""
-    words = [re.split(r"\s+", NUMBER.sub("#", t).strip()) for t in (expected, printed)]
-    if _joined(words[0]) != _joined(words[1]):
+    words = ["".join(NUMBER.sub("#", text).split()) for text in (expected, printed)]
+    if words[0] != words[1]:
         return [f"the page says\n{expected}\nprinted was\n{printed}"]
     pairs = zip(NUMBER.findall(expected), NUMBER.findall(printed), strict=True)
     return [f"the page says {a}, printed was {b}" for a, b in pairs if not _alike(a, b)]
-
-
-def _joined(words: list[str]) -> str:
-    return "".join(words)
 
 
 def _alike(a: str, b: str) -> bool:

@@ -29,7 +29,7 @@ from schmidt.problems import (
 )
 from schmidt.report.pictures import draw
 from schmidt.report.solutions import print_report
-from schmidt.report.terminal import check_flags, claim, optional
+from schmidt.report.terminal import check_flags, claim, nothing_to_resume, optional
 from schmidt.storage import write_json
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _train(
     settings = options.training_settings()
     training = replace(problem.training, **settings)
     if options.resume and not checkpoint.exists(out):
-        console.print(f"nothing to resume in {escape(str(out))}: starting at the beginning")
+        console.print(nothing_to_resume(out))
     network = options.network or "disjoint"
     console.print(
         f"{options.modes or problem.modes} modes, method {method}, {network} networks, "

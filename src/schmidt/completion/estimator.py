@@ -6,12 +6,11 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-from sklearn.exceptions import NotFittedError
 
 from schmidt.certificate import Certificate
 from schmidt.completion.entries import entries, numbers, pairs, places
 from schmidt.completion.fixed_rank import annealed_start, fixed_rank
-from schmidt.completion.intervals import Calibration, Scale
+from schmidt.completion.intervals import Scale
 from schmidt.completion.living import Posterior, Seen
 from schmidt.completion.model import LowRank, Model
 from schmidt.completion.observed import Observed, product_at, unit_of
@@ -29,7 +28,6 @@ from schmidt.completion.selection import (
     select,
     starting_biases,
 )
-from schmidt.completion.stored import Stored
 from schmidt.completion.updates import Updates
 from schmidt.completion.variational import Variational
 from schmidt.factorization import Factorization
@@ -59,7 +57,7 @@ SEEN = ("starts", "columns", "values")
 FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
-class MatrixCompletion(Updates, Recommendations, Stored):
+class MatrixCompletion(Updates, Recommendations):
     """A matrix known at some places, completed: mean + row bias + column bias + low rank.
 
     Noise, priors and the rank are learned by variational Bayes (Lim and Teh 2007), or it solves
@@ -122,9 +120,6 @@ class MatrixCompletion(Updates, Recommendations, Stored):
         >>> [film for film, _ in model.recommend("cy", n=2)]
         ['f', 'g']
     """
-
-    _calibration: Calibration | None
-    _scale: Scale
 
     def __init__(
         self,
@@ -388,15 +383,3 @@ class MatrixCompletion(Updates, Recommendations, Stored):
                 raise ValueError("sample_weight must not be negative, nor zero everywhere")
         largest = float(error.max()) or 1.0
         return -largest * float(np.sqrt(np.average((error / largest) ** 2, weights=weight)))
-
-    @property
-    def _seen(self) -> Observed:
-        x = self._living.all()
-        return x.with_values(x.values * self.unit_)
-
-    def _clipped(self, values: np.ndarray) -> np.ndarray:
-        return values if self.limits_ is None else np.clip(values, *self.limits_)
-
-    def _require_fitted(self) -> None:
-        if not hasattr(self, "row_factors_"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")

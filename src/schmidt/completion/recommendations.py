@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from schmidt.completion.ids import Ids
-from schmidt.completion.living import Seen
+from schmidt.completion.stored import Stored
 from schmidt.parameters import FLAG, Allowed, Number, check
 
 PARAMETERS: dict[str, Allowed] = {"n": Number(1, whole=True), "exclude_seen": FLAG}
@@ -16,24 +15,10 @@ BLOCK = 1 << 22
 """Predictions held at once."""
 
 
-class Recommendations:
+class Recommendations(Stored):
     """``recommend``, ``recommend_many`` and ``similar_items`` of :class:`MatrixCompletion`."""
 
-    row_biases_: np.ndarray
-    column_biases_: np.ndarray
-    row_factors_: np.ndarray
-    column_factors_: np.ndarray
-    row_ids_: Ids
-    column_ids_: Ids
-    mean_: float
     unknown: str
-    _living: Seen
-
-    def _require_fitted(self) -> None:
-        raise NotImplementedError
-
-    def _clipped(self, values: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
 
     def recommend(
         self, row: Any, n: int = 10, *, exclude_seen: bool = True

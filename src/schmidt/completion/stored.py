@@ -1,4 +1,4 @@
-"""A fitted model in one file."""
+"""What a fitted model consists of, and one file for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
 from schmidt.certificate import Certificate
 from schmidt.completion.ids import Ids
@@ -29,10 +30,20 @@ FITTED = ("mean_", "penalty_", "limits_", "bias_penalties_", "n_iter_", "unit_")
 
 
 class Stored(BaseEstimator):
-    """``save`` and ``load`` of :class:`MatrixCompletion`."""
+    """What a fitted :class:`MatrixCompletion` consists of; ``save`` and ``load``."""
 
     row_ids_: Ids
     column_ids_: Ids
+    row_factors_: np.ndarray
+    column_factors_: np.ndarray
+    row_biases_: np.ndarray
+    column_biases_: np.ndarray
+    bias_penalties_: tuple[float, float]
+    mean_: float
+    penalty_: float | None
+    limits_: tuple[float, float] | None
+    unit_: float
+    n_iter_: int
     certificate_: Certificate
     choice_: Any
     _living: Seen
@@ -41,7 +52,16 @@ class Stored(BaseEstimator):
     _calibration: Calibration | None
 
     def _require_fitted(self) -> None:
-        raise NotImplementedError
+        if not hasattr(self, "row_factors_"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted: call fit first")
+
+    @property
+    def _seen(self) -> Observed:
+        x = self._living.all()
+        return x.with_values(x.values * self.unit_)
+
+    def _clipped(self, values: np.ndarray) -> np.ndarray:
+        return values if self.limits_ is None else np.clip(values, *self.limits_)
 
     def save(self, path: str | Path) -> Path:
         """Write to one ``.safetensors`` file, atomically: factors, biases, the entries seen, ids

@@ -8,40 +8,20 @@ import numpy as np
 from scipy import sparse
 
 from schmidt.completion.entries import numbers, pairs
-from schmidt.completion.ids import Ids
-from schmidt.completion.living import Posterior, Seen, changes, extended, regressed
+from schmidt.completion.living import changes, extended, regressed
 from schmidt.completion.model import Biases
-from schmidt.completion.observed import Observed
+from schmidt.completion.stored import Stored
 
 NAMES = (("row_factors_", "row_biases_"), ("column_factors_", "column_biases_"))
 
 
-class Updates:
+class Updates(Stored):
     """``fold_in``, ``partial_fit`` and ``forget`` of :class:`MatrixCompletion`."""
 
-    row_biases_: np.ndarray
-    column_biases_: np.ndarray
-    row_factors_: np.ndarray
-    column_factors_: np.ndarray
-    row_ids_: Ids
-    column_ids_: Ids
-    bias_penalties_: tuple[float, float]
-    mean_: float
-    penalty_: float | None
-    unit_: float
     biases: bool
     duplicates: str
-    _living: Seen
-    _posterior: Posterior | None
-
-    @property
-    def _seen(self) -> Observed:
-        raise NotImplementedError
 
     def fit(self, X: Any, columns: Any = None, values: Any = None, *, layout: str = "auto") -> Self:
-        raise NotImplementedError
-
-    def _require_fitted(self) -> None:
         raise NotImplementedError
 
     def fold_in(self, rows: Any, columns: Any, values: Any) -> Self:

@@ -143,8 +143,8 @@ def bootstrap(
     fg, ff, gg = np.moveaxis(np.einsum("rb,bsl->rsl", drawn, every, optimize=True), 1, 0)
     size = np.sqrt(ff * gg)
     r = np.where(size > 0, fg / np.where(size > 0, size, 1), 0)
-    low, high = np.quantile([falling(one) for one in r], [(1 - CONFIDENCE) / 2,
-                                                         (1 + CONFIDENCE) / 2], axis=0)  # fmt: skip
+    ends = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
+    low, high = np.quantile([falling(one) for one in r], ends, axis=0)
     return low, high
 
 

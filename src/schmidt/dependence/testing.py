@@ -134,9 +134,10 @@ def independence_test(
         [_without(u, nuisance) for u in _kinds(side, features, seed + k)]
         for k, side in enumerate((x, y))
     ]
-    if not isinstance(groups, str) and groups is not None and np.shape(groups) != (n,):
+    if isinstance(groups, str):
+        check({"groups": Choice("series")}, groups=groups)
+    elif groups is not None and np.shape(groups) != (n,):
         raise ValueError(f"{n} pairs need groups of shape ({n},), got {np.shape(groups)}")
-    check({"groups": Choice("series")}, groups=groups) if isinstance(groups, str) else None
     arrangements = Arrangements(n, groups, within=near)
     spectra = [
         Covariances(u, v, arrangements)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from schmidt import identity
-from schmidt.operators.checkpoint import SHOWN
 from schmidt.storage import read_json, read_tree, write_json, write_tree
 
 WHAT = "experiment.json"
@@ -46,12 +45,7 @@ class Kept:
         if resume and file.exists():
             lines = identity.differences(read_json(file)["experiment"], what)
             if lines:
-                more = f"; and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
-                raise ValueError(
-                    f"cannot resume from {self.folder}: it holds another experiment – "
-                    f"{'; '.join(lines[:SHOWN])}{more}. Use the same settings and data, or another "
-                    "directory"
-                )
+                identity.refuse(self.folder, "experiment", lines, "settings and data")
             return True
         file.unlink(missing_ok=True)  # first: whatever follows is without it nothing to resume
         for path in self.folder.glob("*.safetensors"):

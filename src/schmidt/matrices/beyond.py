@@ -190,7 +190,7 @@ class Side:
             if prober.full:
                 return nothing
             prober.half_step()
-            values = prober._ritz()[0]
+            values = prober.ritz()[0]
             top = float(values[-1]) if len(values) else -math.inf
             if top > missing and step >= 3:
                 return Beyond(

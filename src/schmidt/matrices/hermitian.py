@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class Hermitian(Wrapped):
         return self.apply(Y)
 
     def normal(self, X: Tensor) -> tuple[None, Tensor]:
-        return None, self.source.apply(X)
+        return None, self.apply(X)
 
     def dense(self) -> Tensor:
         return self.source.dense()
@@ -85,11 +85,7 @@ class Inverse(Hermitian):
             self._solve: Any = lambda b: scipy.linalg.lu_solve(factors, b)
             return
         eye = scipy.sparse.eye_array(A.shape[0], dtype=A.dtype, format="csc")
-        K = scipy.sparse.csc_matrix(scipy.sparse.csc_array(A) - shift * eye)
-        try:
-            self._solve = scipy.sparse.linalg.splu(K, permc_spec="MMD_AT_PLUS_A").solve
-        except (RuntimeError, MemoryError) as error:
-            raise NotConvergedError(f"A − {shift:g} I could not be factorized: {error}") from error
+        self._solve = solver_of(scipy.sparse.csc_array(A) - shift * eye, f"A − {shift:g} I")
 
     def apply(self, X: Tensor) -> Tensor:
         out = self._solve(np.ascontiguousarray(X.resolve_conj().numpy()))
@@ -97,11 +93,19 @@ class Inverse(Hermitian):
             raise NotConvergedError("the shift is an eigenvalue: move it a little")
         return torch.from_numpy(np.ascontiguousarray(out))
 
-    def adjoint(self, Y: Tensor) -> Tensor:
-        return self.apply(Y)
 
-    def normal(self, X: Tensor) -> tuple[None, Tensor]:
-        return None, self.apply(X)
+def solver_of(K: Any, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """b → K⁻¹ b for a sparse symmetric K.
+
+    Raises:
+        NotConvergedError: it is singular, or its factors do not fit into memory.
+    """
+    try:
+        factors = scipy.sparse.linalg.splu(scipy.sparse.csc_matrix(K), permc_spec="MMD_AT_PLUS_A")
+    except (RuntimeError, MemoryError) as error:
+        raise NotConvergedError(f"{name} could not be factorized: {error}") from error
+    solve: Callable[[np.ndarray], np.ndarray] = factors.solve
+    return solve
 
 
 class _SelfAdjoint(Operator):

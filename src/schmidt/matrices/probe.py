@@ -140,12 +140,12 @@ class Prober:
 
     def lower(self) -> float:
         """A lower bound of ‖E‖₂."""
-        values, _, _ = self._ritz()
+        values, _, _ = self.ritz()
         return math.sqrt(max(float(values[-1]), 0.0)) if len(values) else 0.0
 
     def above(self, square: float) -> Tensor:
         """(n, c) directions in which EᴴE is above a number."""
-        values, vectors, width = self._ritz()
+        values, vectors, width = self.ritz()
         return self.basis[:, :width] @ vectors[:, values > square].to(self.basis)
 
     def excess(self, square: float) -> float:
@@ -165,7 +165,8 @@ class Prober:
         largest = float(np.linalg.norm(first, 2)) ** 2
         return largest / (self.t * (square if root is not None else 1.0))
 
-    def _ritz(self) -> tuple[Tensor, Tensor, int]:
+    def ritz(self) -> tuple[Tensor, Tensor, int]:
+        """Ritz values, ascending, their vectors, and the dimension of the space."""
         if self.images.numel():
             images = self.images.to(_wide(self.images))
             values, vectors = torch.linalg.eigh(images.mH @ images)

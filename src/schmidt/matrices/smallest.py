@@ -12,19 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse
-import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
 from schmidt.certificate import Bound
 from schmidt.linalg import orthonormalize, random_normal
 from schmidt.matrices.certify import rounding
+from schmidt.matrices.hermitian import Hermitian, solver_of
 from schmidt.matrices.inertia import augmented, count_above, factorable
 from schmidt.matrices.solvers.choice import ENTRIES
 from schmidt.matrices.solvers.krylov import KrylovSpace, block_size
 from schmidt.matrices.solvers.triplets import NotConvergedError, Triplets, lapack
-from schmidt.matrices.sources.source import Source, Wrapped
+from schmidt.matrices.sources.source import Source
 
 SMALL = 1000
 """min(m, n) up to which sparse matrices are decomposed as a whole."""
@@ -38,35 +37,20 @@ ADVICE = (
 )
 
 
-class _Inverse(Wrapped):
+class NormalInverse(Hermitian):
     """(AᴴA + η²)⁻¹, by a factorization of [[ηI, A], [Aᴴ, −ηI]]: AᴴA is never formed."""
 
-    solver = ""
-
     def __init__(self, source: Source, A: Any, eta: float) -> None:
-        super().__init__(source)
+        super().__init__(source, source.noise)
         m, n = source.shape
         self.shape, self.rows, self.eta = (n, n), m, eta
-        K = scipy.sparse.csc_matrix(augmented(A, eta, -eta))
-        try:
-            self.solve_with = scipy.sparse.linalg.splu(K, permc_spec="MMD_AT_PLUS_A").solve
-        except (RuntimeError, MemoryError) as error:
-            raise NotConvergedError(f"A could not be factorized: {error}") from error
-
-    def around(self, source: Source) -> Source:
-        return _Inverse(source, source.entries(), self.eta)
+        self._solve = solver_of(augmented(A, eta, -eta), "A")
 
     def apply(self, X: Tensor) -> Tensor:
         given = X.resolve_conj().numpy()
         right = np.concatenate([np.zeros((self.rows, given.shape[1]), given.dtype), given])
-        out = self.solve_with(right)[self.rows :] / -self.eta
+        out = self._solve(right)[self.rows :] / -self.eta
         return torch.from_numpy(np.ascontiguousarray(out))
-
-    def adjoint(self, Y: Tensor) -> Tensor:
-        return self.apply(Y)
-
-    def normal(self, X: Tensor) -> tuple[None, Tensor]:
-        return None, self.apply(X)
 
 
 def smallest(
@@ -124,7 +108,7 @@ def _by_inverse(
     n = source.shape[1]
     norm = math.sqrt(source.norm2 or 1.0)
     size = min(norm, math.sqrt(float(abs(A).sum(0).max()) * float(abs(A).sum(1).max())))
-    inverse = _Inverse(source, A, 1e-5 * size)
+    inverse = NormalInverse(source, A, 1e-5 * size)
     generator = torch.Generator().manual_seed(seed)
     first = random_normal(n, min(8 * (1 + k // 120), n), inverse.empty(), generator)
     space = KrylovSpace(inverse, first, generator)

@@ -31,7 +31,6 @@ KIND = "schmidt.checkpoint"
 PROBES = 4
 PROBE_POINTS = 256
 SEED = 20240724
-SHOWN = 6
 UNKNOWN = (ValueError, TypeError, RuntimeError, IndexError, NotImplementedError, AttributeError)
 """What a foreign form or network may raise on functions and points that are not its own."""
 
@@ -91,11 +90,7 @@ class Identity:
         words = [line for line in words if line not in lines]
         # texts and numbers say more than arrays that are others
         told = sorted([*lines, *words], key=lambda line: "other numbers" in line)
-        more = f"; and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-        raise ValueError(
-            f"cannot resume from {directory}: it holds another run – {'; '.join(told[:SHOWN])}"
-            f"{more}. Use the same operator and settings, or another directory"
-        )
+        identity.refuse(directory, "run", told, "operator and settings")
 
 
 def probe(x: Tensor, order: int, outputs: tuple[int, ...]) -> Jet:

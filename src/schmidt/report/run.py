@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import re
 import shlex
 import time
@@ -174,7 +173,7 @@ def _said(out: Path, files: Iterable[str]) -> list[str]:
     for name in files:
         if Path(name).suffix != ".json" or name == RECORD or not (out / name).is_file():
             continue
-        for known in _certificates(json.loads((out / name).read_text())):
+        for known in _certificates(read_json(out / name, by_hand=True)):
             met = "met" if known["met"] else "not proven"
             rows.append(f"<p><b>{html.escape(known.get('asked') or 'asked')}: {met}</b></p>")
             rows += [f'<p class="alarm">{html.escape(text)}</p>' for text in known["alarms"]]

@@ -10,17 +10,31 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from rich.markup import escape
 
 from schmidt.parameters import Allowed, check
 from schmidt.storage import LOCK, exclusive
 
-_held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
-_folders: ContextVar[list[Path] | None] = ContextVar("folders", default=None)
+
+class _Session(ExitStack):
+    """What a command holds until it ends, and the folders among it, as they come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folders: list[Path] = []
+
+
+_held: ContextVar[_Session | None] = ContextVar("held", default=None)
 
 
 def optional(kind: str, default: str = "none") -> Any:
     """A flag that may be left out: what it takes, and in words what happens without it."""
     return tyro.conf.arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
+def nothing_to_resume(folder: Path) -> str:
+    """What ``--resume`` says where there is nothing to go on from, as markup."""
+    return f"nothing to resume in {escape(str(folder))}: starting at the beginning"
 
 
 def check_flags(table: Mapping[str, Allowed], options: Any) -> None:
@@ -38,14 +52,12 @@ def check_flags(table: Mapping[str, Allowed], options: Any) -> None:
 @contextmanager
 def session() -> Iterator[list[Path]]:
     """One command: what it claims is its own until it ends; yields the folders, as they come."""
-    with ExitStack() as stack:
-        folders: list[Path] = []
-        token, also = _held.set(stack), _folders.set(folders)
+    with _Session() as held:
+        token = _held.set(held)
         try:
-            yield folders
+            yield held.folders
         finally:
             _held.reset(token)
-            _folders.reset(also)
 
 
 def claim(out: Path, *files: Path | None) -> Path:
@@ -68,17 +80,15 @@ def claim(out: Path, *files: Path | None) -> Path:
             raise ValueError(f"cannot write {file}: it is a directory; name a file")
         if file is not None and file.parent.exists() and not file.parent.is_dir():
             raise ValueError(f"cannot write {file}: {file.parent} is not a directory")
-    stack = _held.get()
+    held = _held.get()
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        if stack is None:
+        if held is None:
             out.mkdir(parents=True, exist_ok=True)
         else:
-            stack.enter_context(exclusive(out))
-            folders = _folders.get()
-            if folders is not None and out not in folders:
-                folders.append(out)
-            stack.callback(_tidy, out, made)
+            held.enter_context(exclusive(out))
+            held.folders.append(out)
+            held.callback(_tidy, out, made)
     except PermissionError:
         raise ValueError(f"cannot write into {out}: no permission; choose another --out") from None
     for folder in (out, *(f.parent for f in files if f is not None)):

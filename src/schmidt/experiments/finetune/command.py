@@ -26,7 +26,7 @@ from schmidt.experiments.finetune.pictures import draw_finetuning
 from schmidt.experiments.keeping import WHAT
 from schmidt.parameters import Number
 from schmidt.report import console_table
-from schmidt.report.terminal import check_flags, claim, optional
+from schmidt.report.terminal import check_flags, claim, nothing_to_resume, optional
 from schmidt.storage import plain
 
 FLAGS = {
@@ -98,7 +98,7 @@ def finetune(options: Annotated[FinetuneOptions, tyro.conf.arg(name="")]) -> int
         task = chosen.make()
         folder = out / "runs" / name
         if options.resume and not (folder / WHAT).exists():
-            console.print(f"nothing to resume in {escape(str(folder))}: starting at the beginning")
+            console.print(nothing_to_resume(folder))
         results = run(
             task,
             chosen,

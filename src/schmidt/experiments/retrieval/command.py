@@ -18,7 +18,7 @@ from schmidt.experiments.retrieval import QUICK, TITLES, Outcome, ZeroShot, repo
 from schmidt.experiments.retrieval.pictures import draw_retrieval
 from schmidt.parameters import SEED, Number
 from schmidt.report import console_table
-from schmidt.report.terminal import check_flags, claim, optional
+from schmidt.report.terminal import check_flags, claim, nothing_to_resume, optional
 from schmidt.storage import write_bytes
 
 FLAGS = {
@@ -94,7 +94,7 @@ def retrieve(options: Annotated[RetrieveOptions, tyro.conf.arg(name="")]) -> int
 
     folder = out / "runs"
     if options.resume and not (folder / WHAT).exists():
-        console.print(f"nothing to resume in {escape(str(folder))}: starting at the beginning")
+        console.print(nothing_to_resume(folder))
     results = run(
         data,
         methods,

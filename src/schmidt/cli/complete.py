@@ -263,6 +263,8 @@ def _path(choice: Selection, path: PenaltyPath) -> plotting.Figure:
         label, best = f"best of the path, rank {path.rank}", (path.penalty, path.error)
     else:
         label, best = f"best fixed rank, {path.rank}", (fit.penalty, fit.error)
+    if choice.method != "variational":
+        label += ", chosen"
     figure = plotting.penalty_path(
         [step.penalty for step in path.steps],
         [step.error for step in path.steps],
@@ -272,6 +274,7 @@ def _path(choice: Selection, path: PenaltyPath) -> plotting.Figure:
         (label, *best),
         () if fit is None else fit.tried,
         None if choice.variational is None else choice.variational.error,
+        variational_chosen=choice.method == "variational",
     )
     return figure
 

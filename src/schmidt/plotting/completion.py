@@ -23,6 +23,8 @@ def penalty_path(
     chosen: tuple[str, float, float],
     unshrunk: Sequence[tuple[float, float]] = (),
     variational: float | None = None,
+    *,
+    variational_chosen: bool = False,
 ) -> Figure:
     """Held-out error along the λ path.
 
@@ -31,9 +33,10 @@ def penalty_path(
         errors, best_errors: with all terms, and with the best number of terms.
         ranks: terms at each λ.
         bias_error: of the biases alone.
-        chosen: label, λ and error of what was chosen.
+        chosen: label, λ and error of the best with a λ, which has a star.
         unshrunk: (λ, error) of fits of fixed rank.
         variational: error of variational Bayes, which has no λ.
+        variational_chosen: whether that is what was chosen.
     """
     figure = new_figure(6.4, 4.2)
     axis = figure.subplots()
@@ -45,7 +48,8 @@ def penalty_path(
     if unshrunk:
         axis.plot(*zip(*unshrunk, strict=True), "^-", color=COLOURS[2], ms=4, label="fixed rank")
     if variational is not None:
-        axis.axhline(variational, color=COLOURS[3], lw=1.2, label="variational Bayes")
+        name = "variational Bayes" + (", chosen" if variational_chosen else "")
+        axis.axhline(variational, color=COLOURS[3], lw=1.2, label=name)
     label, penalty, error = chosen
     axis.plot([penalty], [error], "*", color=INK, ms=13, label=label, zorder=5)
     step = max(1, len(ranks) // 12)
@@ -61,7 +65,7 @@ def penalty_path(
     axis.set(
         xlabel="λ (numbers: rank)",
         ylabel="root mean square error, held out",
-        title="λ and rank, chosen on held-out entries",
+        title="method, λ and rank, chosen on held-out entries",
     )
     axis.grid(axis="y", color=FAINT)
     axis.legend(fontsize=8)

@@ -111,6 +111,7 @@ def methods() -> dict[str, Fit | None]:
     found: dict[str, Fit | None] = {
         "biases only": ours(penalty=1e12),
         "MatrixCompletion": ours(),
+        "MatrixCompletion, soft-impute": ours(method="soft-impute"),
         "MatrixCompletion, λ = 10, all terms": ours(penalty=10.0),
         "MatrixCompletion, rank 7, λ = 10": ours(method="fixed-rank", rank=7, penalty=10.0),
     }
